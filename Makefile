@@ -1,0 +1,51 @@
+# Each target works on a fresh machine with python3 (3.11 or newer), pip, make and a C compiler.
+PYTHON ?= python3
+VENV ?= .venv
+PIP_FLAGS ?=
+ARGS ?=
+
+PY := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install $(PIP_FLAGS) -c constraints.txt
+
+.PHONY: help demo test exhaustive lint clean
+
+help:
+	@echo "make demo        train and query a tagger and a parser on Python's own sources (about 3 minutes)"
+	@echo "make test        run the test suite"
+	@echo "make exhaustive  run the nightly-sized random comparisons with enumeration"
+	@echo "make lint        ruff and pyright"
+	@echo "make clean       remove $(VENV)"
+
+demo: $(VENV)/.demo
+	$(PY) -m examples.python_source $(ARGS)
+
+test: $(VENV)/.test
+	$(PY) -m pytest $(ARGS)
+
+exhaustive: $(VENV)/.test
+	$(PY) -m pytest -m exhaustive $(ARGS)
+
+lint: $(VENV)/.lint
+	$(PY) -m ruff check .
+	$(PY) -m pyright --pythonpath $(PY)
+
+clean:
+	rm -rf $(VENV)
+
+# `pip install --group` needs pip 25.1, newer than the pip that many Pythons bring along.
+$(VENV)/.pip:
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade pip
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
+	$(INSTALL) -e '.[plot]' --group demo
+	touch $@
+
+$(VENV)/.test: $(VENV)/.pip pyproject.toml constraints.txt
+	$(INSTALL) -e . --group test
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.pip pyproject.toml constraints.txt
+	$(INSTALL) -e . --group dev
+	touch $@

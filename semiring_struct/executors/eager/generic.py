@@ -1,0 +1,82 @@
+"""Any semiring, by its own `lift`, `mul` and `sum`: the specification that every other way of running must agree with.
+
+Gradients, where they are asked for, come from autograd's tape.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semiring_struct.executors.eager.access import look, store
+from semiring_struct.executors.eager.forward import Answer
+from semiring_struct.executors.eager.local import Buffers
+from semiring_struct.programs import Program, Row, RowTerm
+from semiring_struct.semirings import Semiring
+
+
+def total(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
+    """The answer's element: `fields (batch, size)` lifted here -> `(s, batch, *out)`."""
+    lifted = [semiring.lift(f) for f in fields]
+    zero = semiring.zero(torch.zeros((fields[0].shape[0], program.cells), dtype=fields[0].dtype, device=lengths.device))
+    s, batch = zero.shape[:2]
+    taped = torch.is_grad_enabled() and any(f.requires_grad for f in lifted)
+    run = _Run(program, semiring, [f.reshape(s * batch, -1) for f in lifted], zero.reshape(s * batch, -1), s, taped)
+    for block in program.blocks:
+        for t in range(block.count):
+            for row in block.rows:
+                run.row(row, t)
+    return run.answer(Answer(program, lengths))
+
+
+class _Run:
+    """Elements as `(s * batch, cells)`: the semiring's own axis shares the batch dim of every window."""
+
+    def __init__(
+        self, program: Program, semiring: Semiring, fields: list[Tensor], charts: Tensor, s: int, taped: bool
+    ):
+        self.program, self.semiring, self.s, self.taped = program, semiring, s, taped
+        self.buffers = Buffers(fields, charts)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.reshape(self.s, -1, *x.shape[1:])
+
+    def row(self, row: Row, t: int) -> None:
+        terms = [self._term([self._read(f, t) for f in term.factors], term, row) for term in row.terms]
+        value = self.semiring.sum(torch.cat(terms, -1), -1)
+        if self.taped:
+            self.buffers.charts = self.buffers.charts.clone()
+        store(self.buffers.charts, row.target, t, value.reshape(-1, *row.out))
+
+    def _read(self, f, t: int) -> Tensor:  # noqa: ANN001
+        return self._split(look(self.buffers[f.buffer], f, t))
+
+    def _term(self, factors: list[Tensor], term: RowTerm, row: Row) -> Tensor:
+        """All alternatives of a term `(s, batch, *out, k)`."""
+        batch = self.buffers.batch // self.s
+        shape = (batch, *row.out, *term.summed)
+        if factors:
+            x = factors[0]
+            for f in factors[1:]:
+                x = self.semiring.mul(x, f)
+        else:
+            x = self.semiring.one(torch.zeros(shape, dtype=self._plain(), device=self.buffers.charts.device))
+        return x.expand(self.s, *shape).reshape(self.s, batch, *row.out, term.size)
+
+    def _plain(self) -> torch.dtype:
+        kind = self.buffers.charts.dtype
+        return kind if kind.is_floating_point else torch.float64
+
+    def answer(self, answer: Answer) -> Tensor:
+        row, batch = answer.row, self.buffers.batch // self.s
+        terms = []
+        for term, places in zip(row.terms, answer.places, strict=True):
+            factors = []
+            for f, at in zip(term.factors, places, strict=True):
+                buffer = self._split(self.buffers[f.buffer])
+                factors.append(buffer.gather(2, at.expand(self.s, -1, -1)).reshape(self.s, batch, *f.sizes))
+            terms.append(self._term(factors, term, row))
+        like = torch.zeros((batch, *row.out), dtype=self._plain(), device=self.buffers.charts.device)
+        value = self.semiring.sum(torch.cat(terms, -1), -1) if terms else self.semiring.zero(like)
+        empty = answer.empty.reshape(-1, *([1] * len(row.out)))
+        return torch.where(empty, self.semiring.one(like), value)

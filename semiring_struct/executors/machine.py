@@ -1,0 +1,128 @@
+"""The seam: what a machine offers, and the choice among machines with the reasons for it.
+
+A machine runs any program from its table. It may refuse one, with a reason that `ss.explain` shows.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from semiring_struct.programs import Program
+from semiring_struct.semirings import Reduction
+
+SWITCH = "SEMIRING_STRUCT_EXECUTOR"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a program under a reduction, on `fields (batch, size)` of one dtype and `lengths (batch, sides)`."""
+
+    program: Program
+    reduction: Reduction
+    fields: list[Tensor]
+    lengths: Tensor
+    seed: int = 0
+
+    def generator(self) -> torch.Generator | None:
+        """The noise of a noisy reduction, the same each time it is asked for."""
+        if not self.reduction.noisy:
+            return None
+        return torch.Generator(self.lengths.device).manual_seed(self.seed)
+
+
+@dataclass
+class Paths:
+    """Chosen derivations `(paths,)`: per field slot, the entries used `(paths, steps)`, -1 for none.
+
+    `fields` names the field of each slot. `feasible` is False where no derivation exists; `key` is what a beam was ranked
+    by and `log_prob` the log-probability, both `(paths,)` float64.
+    """
+
+    fields: tuple[int, ...]
+    used: list[Tensor]
+    feasible: Tensor
+    key: Tensor | None = None
+    log_prob: Tensor | None = None
+
+    def parts(self, count: int) -> tuple[Tensor, ...]:
+        """Per field, all entries used `(paths, uses)`, -1 for none."""
+        blank = torch.full_like(self.feasible[:, None], -1, dtype=torch.int64)
+        return tuple(
+            torch.cat([blank, *(u for f, u in zip(self.fields, self.used, strict=True) if f == i)], 1)
+            for i in range(count)
+        )
+
+
+class Machine(ABC):
+    """Runs any program from its table, on tensors without autograd. `charts` is the machine's own record of a run."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def refuse(self, program: Program, reduction: Reduction | None, device: torch.device) -> str | None:
+        """Why this machine will not take the job, or None."""
+
+    @abstractmethod
+    def total(self, job: Job) -> tuple[Tensor, Tensor]:
+        """`(batch, *out)` in the fields' dtype, and the charts `(batch, cells)` float64."""
+
+    @abstractmethod
+    def gradient(self, job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:
+        """`seed (batch, *out)` times the gradient of the total, one tensor `(batch, size)` per field."""
+
+    @abstractmethod
+    def curvature(self, job: Job, charts: Tensor, seed: Tensor, tangents: list[Tensor]) -> list[Tensor]:
+        """The total's derivative along `tangents` `(batch, *out)`, then `seed` times the Hessian times `tangents`."""
+
+    @abstractmethod
+    def steps(self, program: Program) -> int:
+        """How many uniforms one draw takes: the cells of the largest derivation."""
+
+    @abstractmethod
+    def best(self, job: Job, charts: Tensor) -> Paths:
+        """One best derivation per instance (charts of maxima)."""
+
+    @abstractmethod
+    def draws(self, job: Job, charts: Tensor, noise: Tensor) -> Paths:
+        """Exact draws (charts of log-sums): `noise (steps, samples * batch)`, path `p` is of instance `p % batch`."""
+
+    @abstractmethod
+    def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
+        """The k derivations of largest key per instance, path `i * batch + b` the i-th of instance `b`; see `Grow`."""
+
+
+# (key, log_prob, log-weights of the alternatives (batch, k, choices)) -> keys and log-probabilities of the children.
+# No child's key exceeds its parent's and one attains it, so the k best partial derivations begin the k best whole ones.
+Grow = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+_MACHINES: list[Machine] = []
+
+
+def offer(machine: Machine) -> Machine:
+    """Add a machine; later ones are asked first."""
+    _MACHINES.insert(0, machine)
+    return machine
+
+
+def choose(program: Program, reduction: Reduction | None, device: torch.device) -> tuple[Machine, dict[str, str]]:
+    """The first machine that does not refuse, and why the ones before it did.
+
+    The environment variable SEMIRING_STRUCT_EXECUTOR, if set, names the only machine to use.
+    """
+    only = os.environ.get(SWITCH)
+    if only and only not in {m.name for m in _MACHINES}:
+        raise ValueError(f"{SWITCH}={only!r} names no machine; there are {sorted(m.name for m in _MACHINES)}")
+    refused = {}
+    for machine in _MACHINES:
+        reason = f"{SWITCH}={only}" if only and machine.name != only else machine.refuse(program, reduction, device)
+        if reason is None:
+            return machine, refused
+        refused[machine.name] = reason
+    raise RuntimeError(f"no machine takes this program: {refused}")

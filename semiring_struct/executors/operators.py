@@ -1,0 +1,134 @@
+"""Runs as opaque operators, so that compiled graphs, vmap and torch.func see one node and never the loops inside.
+
+Operators carry tensors and integers: `source` is a program's number (`programs.registry`), `reduction` one of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from semiring_struct.executors.machine import Job, choose
+from semiring_struct.programs import Program, program_of
+from semiring_struct.semirings import Reduction
+
+_REDUCTIONS: list[Reduction] = []
+_NUMBERS: dict[Reduction, int] = {}
+
+
+def number_of(reduction: Reduction) -> int:
+    """The integer that stands for this (frozen) reduction."""
+    if reduction not in _NUMBERS:
+        _NUMBERS[reduction] = len(_REDUCTIONS)
+        _REDUCTIONS.append(reduction)
+    return _NUMBERS[reduction]
+
+
+def job_of(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int) -> Job:
+    """Refuse NaN and +inf, flatten the fields, look the program up."""
+    program = _program(fields, source, full)
+    for name, field in zip(program.field_names, fields, strict=True):
+        if field.numel() and not bool(field.amax() < torch.inf):
+            raise ValueError(f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part")
+    return Job(program, _REDUCTIONS[reduction], [flat(f) for f in fields], lengths, seed)
+
+
+def flat(field: Tensor) -> Tensor:
+    """`(batch, size)`, unit stride within an instance; a field shared by the batch stays shared."""
+    out = field.detach().reshape(field.shape[0], -1)
+    return out if out.stride(-1) == 1 or out.shape[-1] <= 1 else out.contiguous()
+
+
+def _program(fields: list[Tensor], source: int, full: list[int]) -> Program:
+    return program_of(source, tuple(tuple(f.shape[1:]) for f in fields), tuple(full))
+
+
+def _machine(job: Job):  # noqa: ANN202
+    return choose(job.program, job.reduction, job.lengths.device)[0]
+
+
+def _quiet(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, enabled=False)
+
+
+@torch.library.custom_op("semiring_struct::total", mutates_args=())
+def total(
+    fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The answer's total `(batch, *out)` and the charts `(batch, cells)`; `fields (batch, *event)`."""
+    job = job_of(fields, lengths, source, full, reduction, seed)
+    with _quiet(lengths.device):
+        return _machine(job).total(job)
+
+
+@total.register_fake
+def _(fields, lengths, source, full, reduction, seed):  # noqa: ANN001, ANN202
+    program = _program(fields, source, full)
+    batch = fields[0].shape[0]
+    charts = fields[0].new_empty((batch, program.cells), dtype=torch.float64)
+    return fields[0].new_empty((batch, *program.answer.out)), charts
+
+
+@torch.library.custom_op("semiring_struct::gradient", mutates_args=())
+def gradient(
+    fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, source: int, full: list[int],
+    reduction: int, seed: int,
+) -> list[Tensor]:  # fmt: skip
+    """`weight (batch, *out)` times the gradient of the total, per field `(batch, *event)`."""
+    job = job_of(fields, lengths, source, full, reduction, seed)
+    with _quiet(lengths.device):
+        out = _machine(job).gradient(job, charts, weight)
+    return [g.reshape(f.shape) for g, f in zip(out, fields, strict=True)]
+
+
+@gradient.register_fake
+def _(fields, lengths, charts, weight, source, full, reduction, seed):  # noqa: ANN001, ANN202
+    return [f.new_empty(f.shape) for f in fields]
+
+
+@torch.library.custom_op("semiring_struct::curvature", mutates_args=())
+def curvature(
+    fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, tangents: list[Tensor], source: int,
+    full: list[int], reduction: int, seed: int,
+) -> list[Tensor]:  # fmt: skip
+    """The total's derivative along `tangents` `(batch, *out)`, then `weight` times Hessian times `tangents` per field."""
+    job = job_of(fields, lengths, source, full, reduction, seed)
+    with _quiet(lengths.device):
+        rise, *out = _machine(job).curvature(job, charts, weight, [flat(t) for t in tangents])
+    return [rise, *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
+
+
+@curvature.register_fake
+def _(fields, lengths, charts, weight, tangents, source, full, reduction, seed):  # noqa: ANN001, ANN202
+    return [weight.new_empty(weight.shape), *(f.new_empty(f.shape) for f in fields)]
+
+
+def _fold(x: Tensor, dim: int | None, size: int) -> Tensor:
+    """A mapped dim joins the batch dim."""
+    x = x.unsqueeze(0).expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _over_batch(op: Callable) -> Callable:
+    def rule(info, in_dims, *args):  # noqa: ANN001, ANN002, ANN202
+        size = info.batch_size
+        folded = []
+        for arg, dims in zip(args, in_dims, strict=True):
+            if isinstance(arg, Tensor):
+                folded.append(_fold(arg, dims, size))
+            elif isinstance(arg, list) and arg and isinstance(arg[0], Tensor):
+                dims = [None] * len(arg) if dims is None else dims
+                folded.append([_fold(a, d, size) for a, d in zip(arg, dims, strict=True)])
+            else:
+                folded.append(arg)
+        out = op(*folded)
+        split = [o.reshape(size, -1, *o.shape[1:]) for o in out]
+        return (tuple(split), (0,) * len(split)) if isinstance(out, tuple) else (split, [0] * len(split))
+
+    return rule
+
+
+for _op in (total, gradient, curvature):
+    _op.register_vmap(_over_batch(_op))

@@ -1,0 +1,206 @@
+"""Queries that return structures: the best, the k best, draws with and without replacement, all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semiring_struct import executors
+from semiring_struct.errors import InfeasibleError, UnsupportedQueryError
+from semiring_struct.executors import Job, Machine, Paths
+from semiring_struct.inference.door import Door, open_door
+from semiring_struct.inference.growth import by_existence, by_gumbel, by_score
+from semiring_struct.inference.partition import LOG, MAX, evaluate
+from semiring_struct.ops import NEG_INF, gumbel, score as score_of
+from semiring_struct.semirings import CountingSemiring, Reduction
+from semiring_struct.structures import Structure
+from semiring_struct.types import DistinctSamples, TopK
+
+
+def argmax(structure: Structure, log_potentials: Any, labels: bool = False, lengths: Any = None) -> Any:
+    """One best event (or its labels), the first of tied ones, never a blend.
+
+    Raises `InfeasibleError` naming an instance without a structure. Cost: a forward pass, then only chosen cells.
+    """
+    door = _for_labels(open_door(structure, log_potentials, lengths), labels)
+    with torch.no_grad():
+        machine, job, charts = _forward(door, MAX)
+        return _result(door, _feasible(door, machine.best(job, charts)), labels, ())
+
+
+def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None) -> TopK:
+    """The `k` best structures, distinct, best first; blanks where an instance has fewer than `k`.
+
+    Cost: a forward pass of maxima, then a beam of `k` derivations in which every kept beginning is known to lead to one
+    of the `k` best (its best completion is in the charts), so that only their cells are visited.
+    """
+    _check_count(k, "topk")
+    door = open_door(structure, log_potentials, lengths)
+    with torch.no_grad():
+        machine, job, charts = _forward(door, MAX)
+        paths = machine.beam(job, charts, k, charts.new_zeros(len(charts)), by_score)
+        events = _result(door, paths, False, (k,))
+        valid = paths.feasible.reshape((k, *door.batch))
+        value = score(door.structure, door.pack([f.double() for f in door.fields]), events)
+        return TopK(torch.where(valid, value, NEG_INF).to(door.fields[0].dtype), events, valid)
+
+
+def sample(
+    structure: Structure, log_potentials: Any, sample_shape: int | Sequence[int] = (), *,
+    generator: torch.Generator | None = None, labels: bool = False, lengths: Any = None,
+) -> Any:  # fmt: skip
+    """Exact, independent draws `(*sample_shape, *batch, ...)`: one forward pass however many.
+
+    With `labels=True` no dense event is built. A given `generator` leaves the global one untouched. Raises
+    `InfeasibleError` naming an instance without a structure.
+    """
+    shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+    door = _for_labels(open_door(structure, log_potentials, lengths), labels)
+    with torch.no_grad():
+        machine, job, charts = _forward(door, LOG)
+        count = math.prod(shape) * len(charts)
+        noise = torch.rand(
+            (machine.steps(job.program), count), generator=generator, dtype=torch.float64, device=charts.device
+        )
+        return _result(door, _feasible(door, machine.draws(job, charts, noise)), labels, shape)
+
+
+def sample_without_replacement(
+    structure: Structure, log_potentials: Any, k: int, *, generator: torch.Generator | None = None, lengths: Any = None
+) -> DistinctSamples:
+    """`k` distinct events in the order of repeated draws without replacement, with their (perturbed) log-probabilities.
+
+    A stochastic beam over derivations: the Gumbel top-k trick on the tree of choices [kool2019beams]. Blanks where an
+    instance has fewer than `k` structures. Cost: a forward pass, then the cells of `k` derivations.
+    """
+    _check_count(k, "sample_without_replacement")
+    door = open_door(structure, log_potentials, lengths)
+    with torch.no_grad():
+        machine, job, charts = _forward(door, LOG)
+        start = gumbel((len(charts),), generator=generator, dtype=torch.float64, device=charts.device)
+        paths = machine.beam(job, charts, k, start, by_gumbel(generator))
+        events = _result(door, paths, False, (k,))
+        return DistinctSamples(
+            events, *(_shaped(x, paths, door, k) for x in (paths.log_prob, paths.key)), _shape_flag(paths, door, k)
+        )
+
+
+def _shaped(x: Tensor | None, paths: Paths, door: Door, k: int) -> Tensor:
+    if x is None:
+        raise RuntimeError("a beam keeps keys and log-probabilities")
+    return torch.where(paths.feasible, x, NEG_INF).to(door.fields[0].dtype).reshape((k, *door.batch))
+
+
+def _shape_flag(paths: Paths, door: Door, k: int) -> Tensor:
+    return paths.feasible.reshape((k, *door.batch))
+
+
+def count(structure: Structure, log_potentials: Any, lengths: Any = None) -> Tensor:
+    """The number of structures of finite score, `(*batch,)` float64 (exact up to 2^53)."""
+    with torch.no_grad():
+        return evaluate(structure, CountingSemiring(), log_potentials, lengths)
+
+
+def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_000, lengths: Any = None) -> Any:
+    """All events of finite score, `(s, *batch, ...)`, for tests and small exact sums.
+
+    An instance with fewer than the others is padded with all-zero events (which `contains` rejects and to which
+    `log_prob` gives `-inf`). Raises `ValueError` naming the count if any instance has more than `limit`.
+    """
+    number = count(structure, log_potentials, lengths)
+    most = int(number.max()) if number.numel() else 0
+    if most > limit:
+        raise ValueError(f"{type(structure).__name__}: {most} events are more than limit={limit}; raise it, or sample")
+    door = open_door(structure, log_potentials, lengths)
+    with torch.no_grad():
+        machine, job, charts = _forward(door, LOG)
+        paths = machine.beam(job, charts, max(most, 1), charts.new_zeros(len(charts)), by_existence)
+        events = door.unpack(_result(door, paths, False, (max(most, 1),)), "events")
+        return door.pack([e[:most] for e in events])
+
+
+def score(structure: Structure, log_potentials: Any, event: Any) -> Tensor:
+    """`<event, log_potentials>` with `0 * -inf = 0`; `-inf` for an event that uses a forbidden part."""
+    door = open_door(structure, log_potentials)
+    fields = zip(door.unpack(event, "score: event"), door.fields, door.structure.event_dims, strict=True)
+    terms = [score_of(e.to(f.dtype), f, d) if d else score_of(e.to(f.dtype)[..., None], f[..., None], 1) for e, f, d in fields]
+    return sum(terms[1:], terms[0])
+
+
+def _check_count(k: int, who: str) -> None:
+    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+        raise ValueError(f"{who} needs an integer k >= 1; got {k!r}")
+
+
+def _forward(door: Door, reduction: Reduction | None) -> tuple[Machine, Job, Tensor]:
+    if reduction is None:
+        raise TypeError("decoding needs a semiring with a reduction")
+    number = executors.number_of(reduction)
+    job = executors.job_of(list(door.flat), door.lengths, door.structure.handle, list(door.full), number, 0)
+    machine, _ = executors.choose(job.program, reduction, door.lengths.device)
+    with torch.autocast(door.lengths.device.type, enabled=False):
+        return machine, job, machine.total(job)[1]
+
+
+def _feasible(door: Door, paths: Paths) -> Paths:
+    if not bool(paths.feasible.all()):
+        first = int((~paths.feasible).int().argmax()) % max(math.prod(door.batch), 1)
+        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(first), door.batch)) if door.batch else ()
+        raise InfeasibleError(
+            f"{type(door.structure).__name__}: instance {index} has no structure of finite score; allow more parts, or "
+            "test log_partition for -inf first"
+        )
+    return paths
+
+
+def _for_labels(door: Door, labels: bool) -> Door:
+    """Labels need to know where a part stands: fields that carry them are untied first."""
+    if not labels:
+        return door
+    code = door.structure.label_code(door.sizes)
+    if code is None:
+        raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
+    if door.structure.prepares or door.structure.declaration is None:
+        return door
+    sizes = door.structure.declaration.sizes(door.sizes)
+    flat = tuple(
+        f if part is None else f.expand(f.shape[0], *size)
+        for f, size, part in zip(door.flat, sizes, code.fields, strict=True)
+    )
+    return replace(door, flat=flat)
+
+
+def _result(door: Door, paths: Paths, labels: bool, lead: tuple[int, ...]) -> Any:
+    parts = paths.parts(len(door.flat))
+    if labels:
+        code = door.structure.label_code(door.sizes)
+        if code is None:
+            raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
+        return door.shape(code.write(parts), lead)
+    events = [_dense(used, f) for used, f in zip(parts, door.flat, strict=True)]
+    if door.structure.prepares:
+        return door.pack(_through_prepare(door, events, lead))
+    return door.pack([door.shape(e, lead) for e in events])
+
+
+def _dense(used: Tensor, field: Tensor) -> Tensor:
+    """Entries used `(paths, uses)` as an event `(paths, *event)`: how often each entry is used."""
+    size = field[0].numel() if len(field) else math.prod(field.shape[1:])
+    out = torch.zeros((used.shape[0], size + 1), dtype=field.dtype, device=field.device)
+    out.scatter_add_(1, torch.where(used < 0, size, used), torch.ones((), dtype=field.dtype, device=field.device).expand_as(used))
+    return out[:, :size].reshape(-1, *field.shape[1:])
+
+
+def _through_prepare(door: Door, events: list[Tensor], lead: tuple[int, ...]) -> list[Tensor]:
+    """Events of the prepared fields, as events of the potentials: `prepare` backwards (it is linear in the parts used)."""
+    with torch.enable_grad():
+        leaves = tuple(f.detach().requires_grad_() for f in door.fields)
+        again = open_door(door.structure, door.pack(leaves))
+        stacked = [e.reshape(math.prod(lead), *f.shape) for e, f in zip(events, again.flat, strict=True)]
+        grads = torch.autograd.grad(again.flat, leaves, stacked, is_grads_batched=True, materialize_grads=True)
+    return [g.reshape(*lead, *f.shape) for g, f in zip(grads, door.fields, strict=True)]

@@ -1,0 +1,127 @@
+"""The public door: check what came, bring it to one batch dim and float32 or float64, and give answers their shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semiring_struct.errors import ShapeError, UnsupportedQueryError
+from semiring_struct.programs import Program
+from semiring_struct.structures import DynamicProgram, Structure, bounds_of
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Door:
+    """One call's arguments, checked. `fields` are the log-potentials `(*batch, *event)`, in float32 or float64.
+
+    `flat` are the program's (prepared) fields `(B, *event)`, `sizes` the values of the shapes' letters, `lengths`
+    `(B, sides)`, `form` the type the potentials came in, so that events leave in the same.
+    """
+
+    structure: DynamicProgram
+    fields: tuple[Tensor, ...]
+    flat: tuple[Tensor, ...]
+    batch: tuple[int, ...]
+    sizes: dict[str, int]
+    full: tuple[int, ...]
+    lengths: Tensor
+    form: type | None
+
+    @property
+    def program(self) -> Program:
+        return self.structure.program(tuple(tuple(f.shape[1:]) for f in self.flat), self.full)
+
+    @property
+    def events(self) -> tuple[tuple[int, ...], ...]:
+        """The event shape of each field."""
+        dims = self.structure.event_dims
+        return tuple(tuple(f.shape[f.dim() - d :]) for f, d in zip(self.fields, dims, strict=True))
+
+    def pack(self, fields: Sequence[Tensor]) -> Any:
+        """Fields in the form the potentials came in."""
+        if self.form is None:
+            return fields[0]
+        return self.form(*fields) if hasattr(self.form, "_fields") else self.form(fields)
+
+    def unpack(self, value: Any, what: str) -> tuple[Tensor, ...]:
+        """The reverse: a tensor or tuple with one entry per field."""
+        fields = tuple(value) if isinstance(value, tuple | list) else (value,)
+        if len(fields) != len(self.fields) or not all(isinstance(f, Tensor) for f in fields):
+            names = ", ".join(self.structure.field_names)
+            raise TypeError(f"{what} needs one tensor per field ({names}); got {type(value).__name__} of {len(fields)}")
+        return fields
+
+    def shape(self, x: Tensor, lead: tuple[int, ...] = ()) -> Tensor:
+        """`(prod(lead) * B, ...)` -> `(*lead, *batch, ...)`."""
+        return x.reshape((*lead, *self.batch, *x.shape[1:]))
+
+
+def open_door(structure: Structure, log_potentials: Any, lengths: Any = None) -> Door:
+    """Check structure, potentials and lengths; the errors of design section 7 come from here and from the operators."""
+    if not isinstance(structure, Structure):
+        raise TypeError(f"a query needs a structure, such as ss.LinearChain(); got {type(structure).__name__}")
+    if not isinstance(structure, DynamicProgram):
+        raise UnsupportedQueryError(f"{type(structure).__name__} offers no program, from which this query derives")
+    form = type(log_potentials) if isinstance(log_potentials, tuple | list) else None
+    fields = tuple(log_potentials) if isinstance(log_potentials, tuple | list) else (log_potentials,)
+    chosen = structure.resolve(fields) if all(isinstance(f, Tensor) for f in fields) else structure
+    if not isinstance(chosen, DynamicProgram):
+        raise TypeError(f"{type(structure).__name__}.resolve must return a DynamicProgram")
+    _check_fields(chosen, fields)
+    dims = chosen.event_dims
+    batch = _batch(chosen, fields)
+    sizes = chosen.letters([tuple(f.shape[f.dim() - d :]) for f, d in zip(fields, dims, strict=True)])
+    fields = tuple(f.float() if f.dtype in HALVES else f for f in fields)
+    fields = tuple(f.expand(*batch, *f.shape[f.dim() - d :]) for f, d in zip(fields, dims, strict=True))
+    full = tuple(sizes[letter] for letter in chosen.sides)
+    bounds = bounds_of(type(chosen).__name__, lengths, full, batch, fields[0].device)
+    return Door(chosen, fields, _flatten(chosen, fields, form, batch), batch, sizes, full, bounds, form)
+
+
+def retied(door: Door, like: Sequence[Tensor]) -> Door:
+    """The same call with other prepared fields."""
+    return replace(door, flat=tuple(like))
+
+
+def _check_fields(structure: Structure, fields: tuple[Any, ...]) -> None:
+    who, names = type(structure).__name__, structure.field_names
+    if len(fields) != len(structure.event_dims) or not all(isinstance(f, Tensor) for f in fields):
+        got = ", ".join(type(f).__name__ for f in fields)
+        raise TypeError(f"{who} needs log_potentials with one tensor per field ({', '.join(names)}); got {got}")
+    for name, f, d in zip(names, fields, structure.event_dims, strict=True):
+        if not f.is_floating_point():
+            raise TypeError(f"{who}: {name} must be floating point; got {f.dtype}. Convert with .float()")
+        if f.dim() < d:
+            shapes = f" of shape (*batch, {', '.join(structure.shapes[name].split())})" if name in structure.shapes else ""
+            raise ShapeError(f"{who} needs {name}{shapes}, {d} dims or more; got {tuple(f.shape)}")
+    for what, kinds in (("dtype", {f.dtype for f in fields}), ("device", {f.device for f in fields})):
+        if len(kinds) > 1:
+            raise ValueError(f"{who} needs all fields on one {what}; got {', '.join(sorted(map(str, kinds)))}")
+
+
+def _batch(structure: Structure, fields: tuple[Tensor, ...]) -> tuple[int, ...]:
+    leads = [tuple(f.shape[: f.dim() - d]) for f, d in zip(fields, structure.event_dims, strict=True)]
+    try:
+        return tuple(torch.broadcast_shapes(*leads))
+    except RuntimeError:
+        shown = ", ".join(f"{n} {tuple(f.shape)}" for n, f in zip(structure.field_names, fields, strict=True))
+        raise ShapeError(
+            f"{type(structure).__name__}: the batch dims {leads} of {shown} do not broadcast together"
+        ) from None
+
+
+def _flatten(structure: Structure, fields: tuple[Tensor, ...], form: type | None, batch: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Prepare, then one batch dim; a field shared by the whole batch keeps its stride 0."""
+    if structure.prepares:
+        given = fields[0] if form is None else (form(*fields) if hasattr(form, "_fields") else form(fields))
+        ready = structure.prepare(given)
+        fields = tuple(ready) if isinstance(ready, tuple | list) else (ready,)
+    count = math.prod(batch)
+    return tuple(f.reshape(count, *f.shape[len(batch) :]) for f in fields)

@@ -1,0 +1,40 @@
+"""How a beam over derivations ranks its children: by best completion, by mere existence, by perturbed log-probability."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semiring_struct.executors import Grow
+from semiring_struct.ops import NEG_INF, gumbel, gumbel_with_maximum
+
+
+def by_score(key: Tensor, log_prob: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys are scores of the best completion: with charts of maxima, the loss of a choice is local."""
+    top = scores.amax(-1, keepdim=True)
+    return key[..., None] + (scores - top.masked_fill(top == NEG_INF, 0.0)), torch.zeros_like(scores)
+
+
+def _local(scores: Tensor) -> Tensor:
+    top = scores.amax(-1, keepdim=True)
+    top = top.masked_fill(top == NEG_INF, 0.0)
+    mass = (scores - top).exp().sum(-1, keepdim=True)
+    return scores - top - mass.masked_fill(mass == 0, 1.0).log()
+
+
+def by_existence(key: Tensor, log_prob: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """All children of finite score are worth the same: the beam enumerates."""
+    log_probs = log_prob[..., None] + _local(scores)
+    return torch.where(scores > NEG_INF, key[..., None], NEG_INF), log_probs
+
+
+def by_gumbel(generator: torch.Generator | None) -> Grow:
+    """Keys are log-probabilities perturbed by Gumbel noise, drawn top down [kool2019beams]."""
+
+    def grow(key: Tensor, log_prob: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs = log_prob[..., None] + _local(scores)
+        noise = gumbel(scores.shape, generator=generator, dtype=torch.float64, device=scores.device)
+        return gumbel_with_maximum(log_probs + noise, key), log_probs
+
+    return grow
+

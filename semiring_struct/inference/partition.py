@@ -1,0 +1,213 @@
+"""Queries that are totals and their gradients: partition, marginals, and everything that follows from the two."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semiring_struct import executors
+from semiring_struct.errors import ShapeError
+from semiring_struct.inference.door import Door, open_door
+from semiring_struct.semirings import LogSemiring, MaxSemiring, Reduction, Semiring
+from semiring_struct.structures import Structure
+
+LOG = LogSemiring().reduction
+MAX = MaxSemiring().reduction
+
+
+def total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor:
+    """The program's answer `(*batch,)` under a reduction."""
+    if reduction is None:
+        raise TypeError("this query needs a semiring with a reduction")
+    return door.shape(executors.total(list(door.flat), door.lengths, door.structure.handle, door.full, reduction, seed))
+
+
+def log_partition(structure: Structure, log_potentials: Any, lengths: Any = None) -> Tensor:
+    """Log of the summed weights of all structures, `(*batch,)`; `-inf` where none is feasible.
+
+    Differentiable twice: its gradient is `marginals`, and a third order raises. `lengths`: integers `(*batch,)`, a prefix
+    mask, or a pair for two-sided structures; parts past a length get gradient 0. Cost: one forward pass.
+    """
+    return total(open_door(structure, log_potentials, lengths), LOG)
+
+
+def max_score(structure: Structure, log_potentials: Any, lengths: Any = None) -> Tensor:
+    """The score of a best structure, `(*batch,)`; its gradient is one best structure. Cost: one forward pass."""
+    return total(open_door(structure, log_potentials, lengths), MAX)
+
+
+def marginals(structure: Structure, log_potentials: Any, lengths: Any = None) -> Any:
+    """The expected event, shaped like the log-potentials: the gradient of `log_partition`, itself differentiable.
+
+    All 0 where no structure is feasible. Cost: one forward and one backward pass.
+    """
+    return means(open_door(structure, log_potentials, lengths), LOG)
+
+
+def means(door: Door, reduction: Reduction | None) -> Any:
+    """The gradient of the total of every instance, in the form of the potentials."""
+    if reduction is None:
+        raise TypeError("this query needs a semiring with a reduction")
+    if door.structure.prepares:
+        return _means_through_prepare(door, reduction)
+    out = executors.gradient(list(door.flat), door.lengths, door.structure.handle, door.full, reduction)
+    return door.pack([door.shape(g) for g in out])
+
+
+def _means_through_prepare(door: Door, reduction: Reduction) -> Any:
+    """The gradient reaches the potentials through `prepare`, by autograd."""
+    twice = torch.is_grad_enabled() and any(f.requires_grad for f in door.fields)
+    with torch.enable_grad():
+        fields = tuple(f if twice else f.detach().requires_grad_() for f in door.fields)
+        again = open_door(door.structure, door.pack(fields), _given(door))
+        grads = torch.autograd.grad(total(again, reduction).sum(), fields, create_graph=twice, materialize_grads=True)
+    return door.pack(grads)
+
+
+def _given(door: Door) -> Any:
+    columns = tuple(c.reshape(door.batch) for c in door.lengths.unbind(-1))
+    return (columns if len(columns) > 1 else columns[0]) if columns else None
+
+
+def double(structure: Structure, log_potentials: Any) -> Any:
+    """The potentials in float64: differences of large totals keep their digits."""
+    if isinstance(log_potentials, Tensor):
+        return log_potentials.double() if log_potentials.is_floating_point() else log_potentials
+    if isinstance(log_potentials, tuple | list):
+        fields = [double(structure, f) for f in log_potentials]
+        return type(log_potentials)(*fields) if hasattr(log_potentials, "_fields") else type(log_potentials)(fields)
+    return log_potentials
+
+
+def inner(door: Door, means: Any, values: Any, what: str) -> Tensor:
+    """`<means, values>` over the event dims, for values with extra trailing dims: `(*batch, *extra)`.
+
+    A part of mean 0 adds 0, whatever its value.
+    """
+    terms = []
+    for m, v, event in zip(door.unpack(means, what), door.unpack(values, what), door.events, strict=True):
+        rank, lead = len(event), len(door.batch)
+        extra = v.dim() - rank - lead
+        if extra < 0 or tuple(v.shape[lead : lead + rank]) != event:
+            raise ShapeError(
+                f"{what}: needs shape (*batch, {', '.join(map(str, event))}, *extra) with batch {door.batch}; "
+                f"got {tuple(v.shape)}"
+            )
+        weight = m.reshape(*m.shape, *([1] * extra))
+        part = torch.where(weight == 0, 0.0, weight * torch.where(weight == 0, 0.0, v))
+        dims = list(range(lead, lead + rank))
+        terms.append(part.sum(dims) if dims else part)
+    return sum(terms[1:], terms[0])
+
+
+def entropy(structure: Structure, log_potentials: Any, lengths: Any = None) -> Tensor:
+    """Shannon entropy in nats `(*batch,)`, differentiable; 0 where no structure is feasible.
+
+    `log Z - <marginals, log_potentials>`, in float64 inside. Cost: one forward and one backward pass.
+    """
+    phi = double(structure, log_potentials)
+    log_z = log_partition(structure, phi, lengths)
+    door = open_door(structure, phi, lengths)
+    mean = inner(door, means(door, LOG), door.pack(door.fields), "entropy")
+    return torch.where(log_z == -torch.inf, 0.0, log_z - mean).to(_kind(log_potentials))
+
+
+def _kind(log_potentials: Any) -> torch.dtype:
+    first = log_potentials if isinstance(log_potentials, Tensor) else log_potentials[0]
+    return first.dtype if first.dtype == torch.float64 else torch.float32
+
+
+def cross_entropy(structure: Structure, log_potentials: Any, other: Any, lengths: Any = None) -> Tensor:
+    """`E_p[-log q]` in nats for p of `log_potentials` and q of `other`; `inf` where q forbids what p may use.
+
+    `(*batch,)`, differentiable in both. Cost: two forward and one backward pass.
+    """
+    p, q = double(structure, log_potentials), double(structure, other)
+    door = open_door(structure, p, lengths)
+    mean = inner(door, means(door, LOG), q, "cross_entropy: the second potentials")
+    return (log_partition(structure, q, lengths) - mean).to(_kind(log_potentials))
+
+
+def kl(structure: Structure, log_potentials: Any, other: Any, lengths: Any = None) -> Tensor:
+    """Kullback-Leibler divergence of p (`log_potentials`) from q (`other`), `(*batch,)` in nats, differentiable."""
+    p, q = double(structure, log_potentials), double(structure, other)
+    gap = cross_entropy(structure, p, q, lengths) - entropy(structure, p, lengths)
+    return gap.to(_kind(log_potentials))
+
+
+def renyi_entropy(structure: Structure, log_potentials: Any, alpha: float, lengths: Any = None) -> Tensor:
+    """Rényi entropy of order `alpha >= 0` in nats: `(log Z(alpha phi) - alpha log Z(phi)) / (1 - alpha)`.
+
+    Order 1 is Shannon's, 0 the log of the number of structures, infinity minus the log of the largest probability.
+    """
+    if not alpha >= 0:
+        raise ValueError(f"renyi_entropy needs alpha >= 0; got {alpha}")
+    if alpha == 1:
+        return entropy(structure, log_potentials, lengths)
+    phi = double(structure, log_potentials)
+    door = open_door(structure, phi, lengths)
+    log_z = total(door, LOG)
+    if math.isinf(alpha):
+        out = log_z - total(door, MAX)
+    else:
+        scaled = [torch.where(f == -torch.inf, f, alpha * torch.where(f == -torch.inf, 0.0, f)) for f in door.fields]
+        out = (log_partition(structure, door.pack(scaled), lengths) - alpha * log_z) / (1 - alpha)
+    return torch.where(log_z == -torch.inf, 0.0, out).to(_kind(log_potentials))
+
+
+def expectation(structure: Structure, log_potentials: Any, values: Any, lengths: Any = None) -> Tensor:
+    """E of the additive function whose part values are `values` (like the potentials, extra trailing dims allowed).
+
+    `(*batch, *extra)`, differentiable in both. Cost: one forward and one backward pass.
+    """
+    door = open_door(structure, log_potentials, lengths)
+    return inner(door, means(door, LOG), values, "expectation: values")
+
+
+def covariance_vp(structure: Structure, log_potentials: Any, vector: Any, lengths: Any = None) -> Any:
+    """The covariance of the event (the Hessian of log Z) times `vector`, shaped like the potentials.
+
+    Cost: about two forward and two backward passes.
+    """
+    door = open_door(structure, log_potentials, lengths)
+    given = door.unpack(vector, "covariance_vp: vector")
+    fields = tuple(f.detach().requires_grad_() for f in door.fields)
+    with torch.enable_grad():
+        mean = marginals(door.structure, door.pack(fields), _given(door))
+        weighted = inner(door, mean, door.pack(given), "covariance_vp: vector").sum()
+        grads = torch.autograd.grad(weighted, fields, materialize_grads=True)
+    return door.pack(grads)
+
+
+def variance(structure: Structure, log_potentials: Any, values: Any, lengths: Any = None) -> Tensor:
+    """Variance of the additive function whose part values are `values`, `(*batch,)`: `<values, covariance values>`."""
+    door = open_door(structure, log_potentials, lengths)
+    bent = covariance_vp(structure, log_potentials, values, lengths)
+    return inner(door, bent, values, "variance: values")
+
+
+def evaluate(structure: Structure, semiring: Semiring, log_potentials: Any, lengths: Any = None) -> Tensor:
+    """What `semiring` reads in the program's total: any semiring, the user's own included.
+
+    One with a reduction is differentiable twice without a tape; another is differentiated by autograd.
+    """
+    if not isinstance(semiring, Semiring):
+        raise TypeError(f"evaluate needs a semiring, such as ss.LogSemiring(); got {type(semiring).__name__}")
+    door = open_door(structure, log_potentials, lengths)
+    if semiring.reduction is not None:
+        value = total(door, semiring.reduction, _seed(semiring))
+        return semiring.read(value.unsqueeze(0))
+    value = executors.generic(door.program, semiring, list(door.flat), door.lengths)
+    return semiring.read(value.reshape(value.shape[0], *door.batch, *value.shape[2:]))
+
+
+def _seed(semiring: Semiring) -> int:
+    """One number from the semiring's generator, if it is a noisy one."""
+    if semiring.reduction is None or not semiring.reduction.noisy:
+        return 0
+    generator = getattr(semiring, "generator", None)
+    device = generator.device if generator is not None else "cpu"
+    return int(torch.randint(2**62, (), generator=generator, device=device))

@@ -1,0 +1,19 @@
+"""Refusing bad values at the public door, in eager mode and inside a compiled graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def refuse_where(bad: Tensor, message: str) -> None:
+    """Raise `ValueError(message)`, naming the first bad index, if any entry of the boolean `bad` is True.
+
+    Inside a compiled graph the check becomes an assertion of the graph and raises `RuntimeError` with the message.
+    """
+    if torch.compiler.is_compiling():
+        torch._assert_async(~bad.any(), message)
+    elif bool(bad.any()):
+        flat = bad.flatten().int().argmax()
+        where = tuple(int(i) for i in torch.unravel_index(flat, bad.shape)) if bad.dim() else ()
+        raise ValueError(f"{message} (first at index {where} of {tuple(bad.shape)})" if where else message)

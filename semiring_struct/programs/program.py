@@ -1,0 +1,109 @@
+"""A recorded program: the affine table of one structure at one shape, with its answer, its cost and its equations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from semiring_struct.programs.affine import Affine
+from semiring_struct.programs.recorder import Chart, Recorder
+from semiring_struct.programs.schedule import schedule, term_of
+from semiring_struct.programs.table import Block, Row, Window, outer
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one instance costs: ⊗ products, alternatives entering a ⊕, cells written, bytes of fields and charts."""
+
+    products: int
+    alternatives: int
+    cells: int
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Statements over charts, as a table; `answer` is a row without cells of its own, read where the lengths say.
+
+    `field_shapes[f]` is the shape of field `f` as stored (size 1 where tied); `default_lengths` holds the full length
+    of each side. Buffer `f` of a window is field `f`; buffer `charts` holds all charts of an instance, flat.
+    """
+
+    name: str
+    field_names: tuple[str, ...]
+    field_shapes: tuple[tuple[int, ...], ...]
+    chart_list: tuple[Chart, ...]
+    blocks: tuple[Block, ...]
+    answer: Row
+    default_lengths: tuple[int, ...]
+    statements: int
+
+    @property
+    def charts(self) -> int:
+        return len(self.field_shapes)
+
+    @property
+    def cells(self) -> int:
+        return sum(c.size for c in self.chart_list)
+
+    @cached_property
+    def cost(self) -> Cost:
+        products = alternatives = cells = 0
+        for count, row in [(b.count, r) for b in self.blocks for r in b.rows] + [(1, self.answer)]:
+            out = math.prod(row.out)
+            cells += count * out
+            for term in row.terms:
+                late = sum(outer(f, len(row.out)) for f in term.factors) if len(row.terms) == 1 else 0
+                inner = len(term.factors) - late
+                alternatives += count * out * term.size
+                products += count * out * (max(inner - 1, 0) * term.size + (late if inner else max(late - 1, 0)))
+        fields = sum(math.prod(s) for s in self.field_shapes)
+        return Cost(products, alternatives, cells, 8 * (fields + self.cells))
+
+    @cached_property
+    def bound_shift(self) -> tuple[int, ...]:
+        """Per side, the least length for which the answer's cells exist; a shorter instance is the empty structure."""
+        least = [0] * len(self.default_lengths)
+        for window in self.answer_windows:
+            for side, shift, _ in window.per_length:
+                least[side] = max(least[side], -shift)
+        return tuple(least)
+
+    @property
+    def answer_windows(self) -> tuple[Window, ...]:
+        return tuple(f for t in self.answer.terms for f in t.factors)
+
+    def __str__(self) -> str:
+        from semiring_struct.programs.printer import equations
+
+        return equations(self)
+
+    def __repr__(self) -> str:
+        c = self.cost
+        rows = sum(len(b.rows) for b in self.blocks)
+        return (
+            f"<program {self.name}: {self.statements} statements in {rows} rows, {self.cells} cells, "
+            f"{c.products} products>"
+        )
+
+
+def finish(recorder: Recorder, returned: object, default_lengths: tuple[int, ...]) -> Program:
+    """Close a recording: the table of its statements, and the returned expression as the answer."""
+    terms = recorder.answer(returned)
+    shape = recorder.expression(returned).shape
+    charts = len(recorder.field_shapes)
+    keep = list(range(len(shape)))
+    row_terms = tuple(term_of(t, keep) for t in terms)
+    target = Affine.contiguous(shape)
+    answer = Row(shape, Window(charts, 0, target.sizes, target.strides), row_terms)
+    return Program(
+        recorder.name,
+        recorder.field_names,
+        recorder.field_shapes,
+        tuple(recorder.charts),
+        schedule(recorder.statements, charts, [c.base for c in recorder.charts]),
+        answer,
+        default_lengths,
+        len(recorder.statements),
+    )

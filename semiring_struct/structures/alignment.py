@@ -1,0 +1,92 @@
+"""Global alignments of two sequences by matches, deletions and insertions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.programs import Expression, Recorder
+from semiring_struct.structures.base import DynamicProgram
+from semiring_struct.structures.labels import LabelCode, code_of
+
+
+class AlignmentPotentials(NamedTuple):
+    """`match (*batch, n, m)`, `delete (*batch, n, m+1)`, `insert (*batch, n+1, m)`; dims of size 1 are tied."""
+
+    match: Tensor
+    delete: Tensor
+    insert: Tensor
+
+
+@final
+class Alignment(DynamicProgram):
+    r"""Monotone alignments of `x` (length `n`) with `y` (length `m`); paths with the same matches but gaps in another
+    order are different structures.
+
+    .. math:: A_{i,j} = A_{i-1,j-1} \otimes m_{i,j} \oplus A_{i-1,j} \otimes d_{i,j} \oplus A_{i,j-1} \otimes s_{i,j}
+
+    Shape (after any batch dims):
+        - match: `(n, m)`; `[i, j]` aligns `x_i` with `y_j`.
+        - delete: `(n, m+1)`; `[i, j]` aligns `x_i` with a gap after `j` symbols of `y`.
+        - insert: `(n+1, m)`; `[i, j]` aligns `y_j` with a gap after `i` symbols of `x`.
+        - event: the same; counts where tied. labels: `(n, 2)`: `[i, 0]` is 0 if `x_i` is matched and 1 if it is deleted,
+          `[i, 1]` the column `j` of that part; the insertions follow.
+        - lengths: a pair, of `x` and of `y`.
+
+    Cost: `O(n m)` time and memory.
+    Reference: Needleman & Wunsch 1970; Durbin et al. 1998, sec. 2.3 [durbin1998].
+    """
+
+    event_dim = (2, 2, 2)
+    shapes = {"match": "n m", "delete": "n m+1", "insert": "n+1 m"}
+    sides = ("n", "m")
+    potentials = AlignmentPotentials
+
+    def inside(self, p: Recorder, match: Expression, delete: Expression, insert: Expression) -> Expression:
+        """One statement per antidiagonal `i + j = d`, whose cells do not read one another."""
+        n, m = match.shape
+        cell = p.chart(n + 1, m + 1)
+        cell[0, 0] = p.one
+        for j in range(m):
+            cell[0, j + 1] = cell[0, j] * insert[0, j]
+        for i in range(n):
+            cell[i + 1, 0] = cell[i, 0] * delete[i, 0]
+        for d in range(2, n + m + 1):
+            low, high = max(1, d - m), min(n, d - 1) + 1     # the rows of the antidiagonal off the table's edges
+            cell.antidiagonal(d, low, high)[...] = (
+                cell.antidiagonal(d - 2, low - 1, high - 1) * match.antidiagonal(d - 2, low - 1, high - 1)
+                + cell.antidiagonal(d - 1, low - 1, high - 1) * delete.antidiagonal(d - 1, low - 1, high - 1)
+                + cell.antidiagonal(d - 1, low, high) * insert.antidiagonal(d - 1, low, high)
+            )
+        return cell[p.lengths[0], p.lengths[1]]
+
+    def label_code(self, sizes: dict[str, int]) -> LabelCode:
+        """Matches and deletions of `x_i` write their kind into slot `(i, 0)` and their column into `(i, 1)`."""
+        def code(columns: int, kind: int) -> tuple[Tensor, Tensor]:
+            i, j = torch.meshgrid(torch.arange(sizes["n"]), torch.arange(columns), indexing="ij")
+            return code_of((2 * i, torch.full_like(i, kind)), (2 * i + 1, j))
+
+        return LabelCode((sizes["n"], 2), (code(sizes["m"], 0), code(sizes["m"] + 1, 1), None))
+
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
+        """The path through the given columns; raises where they go backwards or out of range."""
+        n, m = sizes["n"], sizes["m"]
+        rows, columns = prefix_mask(lengths[:, 0], n), prefix_mask(lengths[:, 1], m)
+        kind, column = labels.unbind(-1)
+        limit = lengths[:, 1:] - (kind == 0).to(lengths.dtype)
+        bad = (kind < 0) | (kind > 1) | (column < 0) | (column > limit)
+        refuse_where(rows & bad, "labels hold [kind, column]: kind 0 (match, column < m) or 1 (delete, column <= m)")
+        after = column + (kind == 0).to(column.dtype)        # symbols of y used once x_i is done
+        back = rows[:, 1:] & (column[:, 1:] < after[:, :-1])
+        refuse_where(back, "columns must not go backwards: x_i comes after what x_(i-1) has used of y")
+        one_hot = torch.nn.functional.one_hot
+        match = one_hot(column.clamp(0, max(m - 1, 0)), m) * (rows & (kind == 0))[..., None]
+        delete = one_hot(column.clamp(0, m), m + 1) * (rows & (kind == 1))[..., None]
+        done = (after[:, :, None] <= torch.arange(m, device=labels.device)) & rows[..., None]
+        before = done.sum(1)                                 # how many x are done before y_j is reached
+        inserted = columns & (match.sum(1) == 0)
+        insert = one_hot(before.clamp(0, n), n + 1).transpose(-1, -2) * inserted[:, None, :]
+        return match, delete, insert

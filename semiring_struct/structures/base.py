@@ -1,0 +1,198 @@
+"""The kinds of structures. A kind says what a structure provides; `inference` derives the queries from it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from semiring_struct.errors import ShapeError, UnsupportedQueryError
+from semiring_struct.programs import Expression, Program, Recorder, finish, program_of, register
+from semiring_struct.programs.affine import Affine
+from semiring_struct.structures.labels import LabelCode
+from semiring_struct.structures.lengths import bounds_of
+from semiring_struct.structures.shapes import Declaration
+
+_HANDLES: dict[object, int] = {}
+_DERIVED = ("event_dims", "handle", "declaration")
+
+
+class Structure(ABC):
+    """A combinatorial family. `event_dim` is the number of trailing dims of one event, one per field."""
+
+    event_dim: ClassVar[int | tuple[int, ...]] = 1
+    shapes: ClassVar[Mapping[str, str]] = {}
+    """Fields' shapes in letters, e.g. `{"emission": "n c", "transition": "n-1 c c"}`; size 1 ties a dim."""
+    sides: ClassVar[tuple[str, ...]] = ("n",)
+    """The letters that `lengths` bounds."""
+    potentials: ClassVar[type | None] = None
+    """The NamedTuple that holds several fields, if the structure has one."""
+
+    def resolve(self, fields: tuple[Tensor, ...]) -> Structure:
+        """The structure these potentials mean, where their shape settles a choice that was left open."""
+        return self
+
+    def prepare(self, log_potentials: Any) -> Any:
+        """From what the user gives to the fields of the program: ordinary differentiable torch. Default: as they are."""
+        return log_potentials
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the program's fields are other than the potentials themselves."""
+        return type(self).prepare is not Structure.prepare
+
+    def label_code(self, sizes: dict[str, int]) -> LabelCode | None:
+        """How labels follow from parts, for instances of these sizes; None where the structure has no labels."""
+        return None
+
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
+        """Labels `(batch, *shape)` -> dense events per field at full (untied) sizes; raises `ValueError` on bad labels.
+
+        `lengths` is `(batch, sides)`.
+        """
+        raise UnsupportedQueryError(f"{type(self).__name__} defines no labels; give events")
+
+    @cached_property
+    def event_dims(self) -> tuple[int, ...]:
+        """`event_dim` as a tuple, one entry per field."""
+        return self.event_dim if isinstance(self.event_dim, tuple) else (self.event_dim,)
+
+    @cached_property
+    def declaration(self) -> Declaration | None:
+        return Declaration.parse(self.shapes) if self.shapes else None
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        return tuple(self.shapes) if self.shapes else tuple(f"field{i}" for i in range(len(self.event_dims)))
+
+    def letters(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
+        """The sizes of the letters for event shapes; an undeclared structure has `n`, the first size of its first field."""
+        for name, shape, rank in zip(self.field_names, shapes, self.event_dims, strict=True):
+            if len(shape) != rank:
+                raise ShapeError(f"{type(self).__name__} needs {name} with {rank} event dims; got {tuple(shape)}")
+        if self.declaration is None:
+            return {"n": shapes[0][0] if shapes[0] else 1}
+        return self.declaration.solve(type(self).__name__, shapes)
+
+    def to_labels(self, event: Any, lengths: Any = None) -> Tensor:
+        """The labels `(*batch, *label_shape)` int64 of an event; slots that the event does not fill hold -1.
+
+        `lengths` is accepted for symmetry: an event is 0 past its length already. Raises `UnsupportedQueryError` where
+        the structure has no labels, and `ValueError` for counts of tied parts, which do not say where they stand.
+        """
+        events = tuple(event) if isinstance(event, tuple | list) else (event,)
+        this = self.resolve(events)
+        dims = this.event_dims
+        shapes = [tuple(e.shape[e.dim() - d :]) for e, d in zip(events, dims, strict=True)]
+        sizes = this.letters(shapes)
+        code = this.label_code(sizes)
+        if code is None:
+            raise UnsupportedQueryError(f"{type(self).__name__} defines no labels (override label_code and encode)")
+        full = this.declaration.sizes(sizes) if this.declaration else shapes
+        for name, have, want, part in zip(this.field_names, shapes, full, code.fields, strict=True):
+            if part is not None and have != want:
+                raise ValueError(f"{name} is tied, so its counts do not determine labels; decode with labels=True")
+        batch = events[0].shape[: events[0].dim() - dims[0]]
+        flat = tuple(e.reshape(math.prod(batch), -1) for e in events)
+        return code.read(flat).reshape(*batch, *code.shape)
+
+    def from_labels(self, labels: Tensor, like: Any, lengths: Any = None) -> Any:
+        """The event of some labels, in the form, shapes and dtype of the log-potentials `like`.
+
+        `labels (*batch, *label_shape)`, integers; what stands past a length is ignored. Raises `ValueError` for labels
+        out of range or that form no structure, `ShapeError` for a wrong shape, `TypeError` for a wrong dtype.
+        """
+        given = tuple(like) if isinstance(like, tuple | list) else (like,)
+        this = self.resolve(given)
+        shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(given, this.event_dims, strict=True)]
+        sizes = this.letters(shapes)
+        code = this.label_code(sizes)
+        if code is None:
+            raise UnsupportedQueryError(f"{type(self).__name__} defines no labels; give events")
+        if labels.is_floating_point() or labels.dtype == torch.bool:
+            raise TypeError(f"labels must be integers; got {labels.dtype}")
+        rank = len(code.shape)
+        if labels.dim() < rank or tuple(labels.shape[labels.dim() - rank :]) != code.shape:
+            raise ShapeError(f"{type(self).__name__} labels have shape (*batch, {code.shape}); got {tuple(labels.shape)}")
+        batch = tuple(labels.shape[: labels.dim() - rank])
+        full = tuple(sizes[letter] for letter in this.sides)
+        bounds = bounds_of(type(self).__name__, lengths, full, batch, labels.device)
+        dense = this.encode(labels.reshape(-1, *code.shape).to(torch.int64), sizes, bounds)
+        kind = given[0].dtype if given[0].dtype == torch.float64 else torch.float32
+        out = [_tie(e, shape).reshape(*batch, *shape).to(kind) for e, shape in zip(dense, shapes, strict=True)]
+        if not isinstance(like, tuple | list):
+            return out[0]
+        return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
+
+    def __repr__(self) -> str:
+        settings = {k: v for k, v in vars(self).items() if k not in _DERIVED}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
+
+
+class DynamicProgram(Structure):
+    """A structure given by one program, `inside`: every query follows from it.
+
+    `inside(p, *fields)` fills charts (see `semiring_struct.programs`) for one instance, naming no semiring, no batch
+    and no device, and returns the view or expression that holds the total. Its derivations must be its structures,
+    one for one: two derivations of the same event would be counted twice.
+    """
+
+    @abstractmethod
+    def inside(self, p: Recorder, *fields: Expression) -> Expression:
+        """The program."""
+
+    @cached_property
+    def handle(self) -> int:
+        """The integer by which machines and compiled graphs refer to this program; the same for equal structures."""
+        settings = {k: v for k, v in vars(self).items() if k not in _DERIVED}
+        try:
+            key: object = (type(self), tuple(sorted(settings.items())))
+            hash(key)
+        except TypeError:
+            key = id(self)
+        if key not in _HANDLES:
+            _HANDLES[key] = register(lru_cache(maxsize=256)(self._record))
+        return _HANDLES[key]
+
+    def program(self, field_shapes: tuple[tuple[int, ...], ...], lengths: tuple[int, ...]) -> Program:
+        """The program recorded for these (prepared) field shapes and full lengths: once, then from a cache."""
+        return program_of(self.handle, field_shapes, lengths)
+
+    def _record(self, field_shapes: tuple[tuple[int, ...], ...], lengths: tuple[int, ...]) -> Program:
+        declared = self.declaration is not None and len(self.field_names) == len(field_shapes)
+        names = self.field_names if declared else _parameter_names(self, len(field_shapes))
+        recorder = Recorder(type(self).__name__, names, field_shapes, len(self.sides))
+        views = [recorder.input(i, a) for i, a in enumerate(_views(self, field_shapes))]
+        return finish(recorder, self.inside(recorder, *views), lengths)
+
+
+def _tie(event: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum an event over the dims that are stored with size 1."""
+    tied = [d + 1 for d, size in enumerate(shape) if size != event.shape[d + 1]]
+    return event.sum(tied, keepdim=True) if tied else event
+
+
+def _views(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> list[Affine]:
+    """Each stored field at its declared sizes: a tied dim (stored with size 1) is a view of stride 0."""
+    plain = [Affine.contiguous(s) for s in shapes]
+    fits = [len(s) for s in shapes] == list(structure.event_dims)
+    if structure.declaration is None or not fits or structure.prepares:
+        return plain
+    sizes = structure.declaration.sizes(structure.letters(list(shapes)))
+    return [_tied(a, size) for a, size in zip(plain, sizes, strict=True)]
+
+
+def _tied(a: Affine, sizes: tuple[int, ...]) -> Affine:
+    strides = tuple(0 if have != want else t for have, want, t in zip(a.sizes, sizes, a.strides, strict=True))
+    return Affine(0, sizes, strides)
+
+
+def _parameter_names(structure: DynamicProgram, count: int) -> tuple[str, ...]:
+    code = type(structure).inside.__code__
+    names = code.co_varnames[2 : code.co_argcount]
+    return names if len(names) == count else tuple(f"field{i}" for i in range(count))

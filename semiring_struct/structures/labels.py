@@ -1,0 +1,60 @@
+"""Labels: the compact integer form of an event, as a code that every part writes into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BLANK = -1
+
+
+@dataclass(frozen=True)
+class LabelCode:
+    """What a used part says about the labels: part `p` of a field writes `values[p, q]` into flat slot `slots[p, q]`.
+
+    `fields[f]` is None where field `f` says nothing, else `(slots, values)`, both `(parts, q)`; slot -1 writes nothing.
+    Slots that no used part writes hold -1. `shape` is the labels' shape for one instance.
+    """
+
+    shape: tuple[int, ...]
+    fields: tuple[tuple[Tensor, Tensor] | None, ...]
+
+    @property
+    def size(self) -> int:
+        return int(torch.Size(self.shape).numel())
+
+    def read(self, events: tuple[Tensor, ...]) -> Tensor:
+        """Flat dense events `(batch, parts)` per field -> labels `(batch, *shape)`."""
+        batch = events[0].shape[0]
+        out = torch.zeros((batch, self.size + 1), dtype=torch.int64, device=events[0].device)
+        for event, code in zip(events, self.fields, strict=True):
+            if code is None:
+                continue
+            used = event.round().to(torch.int64)
+            for slots, values in zip(code[0].unbind(1), code[1].unbind(1), strict=True):
+                out.index_add_(1, self._slots(slots).to(out.device), used * (values - BLANK).to(out.device))
+        return out[:, : self.size].add_(BLANK).reshape(batch, *self.shape)
+
+    def write(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """Used parts `(paths, uses)` per field, -1 for none -> labels `(paths, *shape)`; no dense event is built."""
+        paths = parts[0].shape[0]
+        out = torch.zeros((paths, self.size + 1), dtype=torch.int64, device=parts[0].device)
+        for used, code in zip(parts, self.fields, strict=True):
+            if code is None:
+                continue
+            for slots, values in zip(code[0].unbind(1), code[1].unbind(1), strict=True):
+                at = torch.where(used < 0, self.size, self._slots(slots).to(out.device)[used])
+                out.scatter_add_(1, at, (values - BLANK).to(out.device)[used])
+        return out[:, : self.size].add_(BLANK).reshape(paths, *self.shape)
+
+    def _slots(self, slots: Tensor) -> Tensor:
+        return torch.where(slots < 0, self.size, slots)
+
+
+def code_of(*columns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Stack `(slot, value)` pairs, each shaped like the field, into one field's code."""
+    slots = torch.stack([s.flatten() for s, _ in columns], -1)
+    values = torch.stack([v.flatten() for _, v in columns], -1)
+    return slots, values

@@ -1,0 +1,47 @@
+"""One of `k` options: the categorical distribution as a structure."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from semiring_struct.ops import refuse_where
+from semiring_struct.programs import Expression, Recorder
+from semiring_struct.structures.base import DynamicProgram
+from semiring_struct.structures.labels import LabelCode, code_of
+
+
+@final
+class OneOf(DynamicProgram):
+    r"""One of `k` options.
+
+    .. math:: \bigoplus_{i} w_i
+
+    Shape (after any batch dims):
+        - option: `(k)`; `[i]` scores option `i`. There is no length: pass none.
+        - event: one-hot. labels: `()`, the option.
+
+    Cost: `O(k)`.
+    Reference: Niculae et al. 2023, sec. 2.1 (one-hot structures) [niculae2023].
+    """
+
+    event_dim = 1
+    shapes = {"option": "k"}
+    sides = ()
+
+    def inside(self, p: Recorder, option: Expression) -> Expression:
+        """The sum over options."""
+        return option.sum(-1)
+
+    def label_code(self, sizes: dict[str, int]) -> LabelCode:
+        """The index of the used option."""
+        option = torch.arange(sizes["k"])
+        return LabelCode((), (code_of((torch.zeros_like(option), option)),))
+
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
+        """One-hot vectors."""
+        k = sizes["k"]
+        refuse_where((labels < 0) | (labels >= k), f"OneOf labels must lie in 0..{k - 1}")
+        return (torch.nn.functional.one_hot(labels.clamp(0, k - 1), k),)

@@ -1,0 +1,70 @@
+"""Fields' shapes in letters (`"n-1 c c"`): one line per field gives validation, messages, tying and default lengths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from semiring_struct.errors import ShapeError
+
+_TOKEN = re.compile(r"([a-z])(?:([+-])(\d+))?$")
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One declared size: a letter plus a constant."""
+
+    letter: str
+    shift: int
+
+    @staticmethod
+    def parse(token: str) -> Dim:
+        found = _TOKEN.match(token)
+        if not found:
+            raise ValueError(f"a declared size is a letter with an optional +k or -k, such as 'n-1'; got {token!r}")
+        letter, sign, number = found.groups()
+        return Dim(letter, int(f"{sign}{number}") if sign else 0)
+
+    def __str__(self) -> str:
+        return self.letter if self.shift == 0 else f"{self.letter}{self.shift:+d}"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The shapes of all fields of a structure, by name."""
+
+    fields: tuple[tuple[str, tuple[Dim, ...]], ...]
+
+    @staticmethod
+    def parse(shapes: Mapping[str, str]) -> Declaration:
+        return Declaration(tuple((name, tuple(Dim.parse(t) for t in text.split())) for name, text in shapes.items()))
+
+    def needed(self) -> str:
+        return ", ".join(f"{name} (*batch, {', '.join(map(str, dims))})" for name, dims in self.fields)
+
+    def solve(self, who: str, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+        """The letters' values. A dim of size 1 where more is declared is tied: one value for the whole dim."""
+        letters: dict[str, int] = {}
+        pairs = [
+            (dim, size)
+            for (_, dims), shape in zip(self.fields, shapes, strict=True)
+            for dim, size in zip(dims, shape, strict=True)
+        ]
+        for tied in (False, True):
+            for dim, size in pairs:
+                if (size == 1) == tied and dim.letter not in letters:
+                    letters[dim.letter] = size - dim.shift
+        for dim, size in pairs:
+            if size not in (1, letters[dim.letter] + dim.shift):
+                raise ShapeError(self._complaint(who, shapes))
+        if any(v < 1 for v in letters.values()):
+            raise ShapeError(f"{self._complaint(who, shapes)}: every size must be at least 1")
+        return letters
+
+    def sizes(self, letters: Mapping[str, int]) -> list[tuple[int, ...]]:
+        return [tuple(letters[d.letter] + d.shift for d in dims) for _, dims in self.fields]
+
+    def _complaint(self, who: str, shapes: Sequence[tuple[int, ...]]) -> str:
+        got = ", ".join(f"{name} {tuple(s)}" for (name, _), s in zip(self.fields, shapes, strict=True))
+        return f"{who} needs log_potentials of shapes {self.needed()}; got, after the batch dims, {got}"

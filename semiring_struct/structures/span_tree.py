@@ -1,0 +1,99 @@
+"""Binary bracketings of a sentence, plain or labelled."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.programs import Expression, Recorder
+from semiring_struct.structures.base import DynamicProgram
+from semiring_struct.structures.labels import LabelCode, code_of
+
+
+@final
+class SpanTree(DynamicProgram):
+    r"""Binary trees over `n` leaves; every span of width 1 to `n` of the tree scores, with one of `c` labels if labelled.
+
+    .. math:: T_{i,j} = s_{i,j} \otimes \bigoplus_{i \le k < j} T_{i,k} \otimes T_{k+1,j}, \qquad T_{i,i} = s_{i,i}
+
+    Shape (after any batch dims):
+        - span: `(n, n)` or, labelled, `(n, n, c)`; `[i, j]` scores the span of leaves `i .. j`, both ends included.
+          Entries below the diagonal are ignored.
+        - event: the same. labels: `(n, n)`, the label of the span `i .. j` (0 if unlabelled), -1 where there is none.
+
+    `labelled` says which of the two shapes is meant; None tells them apart by which trailing sizes agree, and takes
+    `(n, n)` where both readings fit.
+
+    Cost: `O(n^3 + n^2 c)` time, `O(n^2)` memory beyond the inputs.
+    Reference: Stern, Andreas & Klein 2017, sec. 3 [stern2017].
+    """
+
+    def __init__(self, labelled: bool | None = None):
+        self.labelled = labelled
+
+    @property
+    def event_dim(self) -> int:
+        """2, or 3 with labels."""
+        return 3 if self.labelled else 2
+
+    @property
+    def shapes(self) -> dict[str, str]:
+        """One field, with or without labels."""
+        return {"span": "n n c" if self.labelled else "n n"}
+
+    def resolve(self, fields: tuple[Tensor, ...]) -> SpanTree:
+        """Settle `labelled` by the shape of the potentials."""
+        shape = fields[0].shape
+        if self.labelled is not None or len(fields) != 1 or len(shape) < 3 or shape[-1] == shape[-2]:
+            return self
+        return SpanTree(labelled=shape[-2] == shape[-3])
+
+    def inside(self, p: Recorder, span: Expression) -> Expression:
+        """Spans by left end and width, and by right end and width: each width is one strided product."""
+        n = span.shape[0]
+        left, right = p.chart(n, n), p.chart(n, n)
+        left[:, 0] = right[:, n - 1] = self._scores(span, 0)
+        for w in range(1, n):
+            inner = (left[: n - w, :w] * right[w:, n - w :]).sum(-1)
+            left[: n - w, w] = right[w:, n - 1 - w] = inner * self._scores(span, w)
+        return left[0, p.length - 1]
+
+    def _scores(self, span: Expression, w: int) -> Expression:
+        scores = span.diagonal(w)
+        return scores.sum(0) if self.labelled else scores
+
+    def label_code(self, sizes: dict[str, int]) -> LabelCode:
+        """The span `i .. j` writes its label into slot `(i, j)`."""
+        n, c = sizes["n"], sizes.get("c", 1)
+        slot = torch.arange(n * n).reshape(n, n, 1).expand(n, n, c)
+        return LabelCode((n, n), (code_of((slot, torch.arange(c).expand(n, n, c))),))
+
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
+        """One-hot labels of the spans; raises where the spans are no binary tree over the leaves."""
+        n, c = sizes["n"], sizes.get("c", 1)
+        refuse_where(labels >= c, f"SpanTree labels must lie in 0..{c - 1}, or be -1 where there is no span")
+        inside = prefix_mask(lengths[:, 0], n)
+        kept = inside[:, :, None] & inside[:, None, :] & torch.ones(n, n, dtype=torch.bool, device=labels.device).triu()
+        used = kept & (labels >= 0)
+        refuse_where(~_binary(used, lengths[:, 0]), "SpanTree labels must mark the 2n-1 spans of one binary tree")
+        event = torch.nn.functional.one_hot(labels.clamp(0, c - 1), c) * used[..., None]
+        return (event if self.labelled else event.squeeze(-1),)
+
+
+def _binary(used: Tensor, lengths: Tensor) -> Tensor:
+    """Whether the marked spans are a full binary tree: leaves, root, `2n - 1` in all, and no two of them cross."""
+    n = used.shape[-1]
+    at = torch.arange(n, device=used.device)
+    count = used.sum((-1, -2)) == (2 * lengths - 1).clamp(min=0)
+    leaves = used.diagonal(0, -2, -1).sum(-1) == lengths
+    last = (lengths - 1).clamp(min=0)
+    root = used[torch.arange(len(lengths), device=used.device), 0, last] | (lengths == 0)
+    # spans (i, j) and (a, b) cross where i < a <= j < b
+    later = (at[:, None] < at).float()
+    mark = used.float()
+    earlier = torch.einsum("bij,ia->baj", mark, later) * (at[:, None] <= at)
+    crossing = torch.einsum("baj,bax,jx->b", earlier, mark, later)
+    return count & leaves & root & (crossing == 0)

@@ -1,0 +1,122 @@
+"""The same answers in other forms: batch dims, masks for lengths, half and single precision, semirings, labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semiring_struct import inference, semirings
+from semiring_struct.testing._case import Case, Lengths
+from semiring_struct.testing._compare import close, require
+from semiring_struct.testing._parts import Fields, fields_of
+from semiring_struct.testing._truth import NEG_INF
+
+
+def answers(structure: Any, potentials: Fields, lengths: Lengths) -> dict[str, tuple[Tensor, ...]]:
+    """Some queries of every kind, as tuples of tensors."""
+    best = inference.topk(structure, potentials, 2, lengths=lengths)
+    return {
+        "log_partition": (inference.log_partition(structure, potentials, lengths=lengths),),
+        "marginals": fields_of(inference.marginals(structure, potentials, lengths=lengths)),
+        "argmax": fields_of(inference.argmax(structure, potentials, lengths=lengths)),
+        "entropy": (inference.entropy(structure, potentials, lengths=lengths),),
+        "topk": (best.scores, *fields_of(best.events)),
+    }
+
+
+def check_batch_dims(case: Case) -> None:
+    """No batch dim, one, and three give the same answers."""
+    count = case.parts.instances
+    everyone = torch.arange(count)
+    usual = answers(case.structure, *look(case.select(everyone)))
+    shaped = answers(case.structure, *look(case.select(everyone, (1, count, 1))))
+    for name, tensors in usual.items():
+        for one, other in zip(tensors, shaped[name], strict=True):
+            lead = 1 if name == "topk" else 0
+            expected = one.reshape(*one.shape[:lead], 1, count, 1, *one.shape[lead + 1 :])
+            close(f"{name} with three batch dims", other, expected, 1e-11)
+    single = answers(case.structure, *look(case.select(everyone[:1], ())))
+    for name, tensors in usual.items():
+        for one, other in zip(tensors, single[name], strict=True):
+            close(f"{name} without batch dims", other, one[:, 0] if name == "topk" else one[0], 1e-11)
+
+
+def look(case: Case) -> tuple[Fields, Lengths]:
+    return case.potentials, case.lengths
+
+
+def check_masks(case: Case, sizes: tuple[int, ...]) -> None:
+    """Boolean prefix masks in place of lengths; `sizes` are the full lengths of the sides."""
+    if case.lengths is None:
+        return
+    sides = case.lengths if isinstance(case.lengths, tuple) else (case.lengths,)
+    masks = tuple(torch.arange(size) < side.unsqueeze(-1) for size, side in zip(sizes, sides, strict=True))
+    by_mask = answers(case.structure, case.potentials, masks if isinstance(case.lengths, tuple) else masks[0])
+    for name, tensors in answers(case.structure, *look(case)).items():
+        for one, other in zip(tensors, by_mask[name], strict=True):
+            close(f"{name} with a mask", other, one, 0.0)
+
+
+def check_precisions(case: Case) -> None:
+    """float32 in gives float32 out, half precision in gives float32 out, each near the answer of the rounded input."""
+    for dtype, out in ((torch.float32, torch.float32), (torch.bfloat16, torch.float32)):
+        low = case.phi.to(dtype)
+        exact = case.with_phi(low.double())
+        found = answers(case.structure, case.parts.fields(low), case.lengths)
+        expected = {
+            "log_partition": exact.batched(exact.truth.log_partition(exact.phi)),
+            "entropy": exact.batched(exact.truth.entropy(exact.phi)),
+        }
+        for name, value in expected.items():
+            require(found[name][0].dtype == out, f"{name} of {dtype}", f"dtype {found[name][0].dtype}")
+            close(f"{name} of {dtype}", found[name][0].double(), value, 1e-4)
+        marginals = case.parts.rebuild(found["marginals"])
+        close(f"marginals of {dtype}", case.parts.flat(marginals).double(), exact.truth.marginals(exact.phi), 1e-4)
+
+
+def check_semirings(case: Case) -> None:
+    """The program under other semirings, by its values alone."""
+
+    def read(semiring: Any) -> Tensor:
+        return inference.evaluate(case.structure, semiring, case.potentials, lengths=case.lengths)
+
+    truth, phi = case.truth, case.phi
+    total, best = case.batched(truth.log_partition(phi)), case.batched(case.scores.max(0).values)
+    close("evaluate(LogSemiring)", read(semirings.LogSemiring()), total, 1e-10)
+    close("evaluate(MaxSemiring)", read(semirings.MaxSemiring()), best, 1e-10)
+    close("evaluate(RealSemiring)", read(semirings.RealSemiring()), total.exp(), 1e-9)
+    close("evaluate(CountingSemiring)", read(semirings.CountingSemiring()), case.batched(case.counts.double()), 0.0)
+    feasible = read(semirings.BooleanSemiring())
+    require(torch.equal(feasible, case.batched(case.feasible)), "evaluate(BooleanSemiring)", "wrong")
+    ranked = torch.cat([case.scores, torch.full((3, case.parts.instances), NEG_INF)]).sort(0, descending=True).values
+    close("evaluate(KBestSemiring(3))", read(semirings.KBestSemiring(3)), case.batched(ranked[:3]), 1e-10)
+    close("evaluate(EntropySemiring)", read(semirings.EntropySemiring()), case.batched(truth.entropy(phi)), 1e-9)
+    warm = case.batched(truth.log_partition(phi / 0.5)) * 0.5
+    close("evaluate(SoftmaxSemiring(0.5))", read(semirings.SoftmaxSemiring(0.5)), warm, 1e-10)
+    for name, semiring in {
+        "SparsemaxSemiring": semirings.SparsemaxSemiring(1.0),
+        "EntmaxSemiring": semirings.EntmaxSemiring(1.5, 1.0),
+    }.items():
+        value = read(semiring)
+        between = (value >= best - 1e-9) & (value <= total + 1e-9)
+        require(between.all(), f"evaluate({name})", "is not between the best score and log_partition")
+
+
+def check_labels(case: Case) -> None:
+    """Events to labels and back; labels wherever a query takes or gives events."""
+    if not hasattr(case.structure, "to_labels"):
+        return
+    one = case.potentials
+    event = inference.argmax(case.structure, one, lengths=case.lengths)
+    labels = inference.argmax(case.structure, one, labels=True, lengths=case.lengths)
+    require(not labels.is_floating_point(), "argmax(labels=True)", f"dtype {labels.dtype}")
+    coded = case.structure.to_labels(event, case.lengths)
+    require(torch.equal(labels, coded), "argmax(labels=True)", "differs from to_labels of the event")
+    drawn = inference.sample(case.structure, one, (40,), lengths=case.lengths, generator=case.generator, labels=True)
+    potentials, lengths = case.spread(40)
+    log_probs = inference.log_prob(case.structure, potentials, drawn, lengths=lengths).reshape(40, -1)
+    listed = case.truth.log_probabilities(case.phi)
+    near = (log_probs.unsqueeze(1) - listed).abs().amin(1)
+    require((near < 1e-8).all(), "sample(labels=True)", "a draw has the log_prob of no event")

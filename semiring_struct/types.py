@@ -1,0 +1,34 @@
+"""Result types and aliases of the public contract."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+Potentials = Any
+"""Log-potentials or an event: one tensor, or a (named) tuple of tensors, one per field."""
+
+
+class TopK(NamedTuple):
+    """The k best: `scores (k, *batch)` descending, `events (k, *batch, ...)`, `valid (k, *batch)`.
+
+    Where an instance has fewer than k structures the rest are blanks: score `-inf`, event 0, `valid` False.
+    """
+
+    scores: Tensor
+    events: Potentials
+    valid: Tensor
+
+
+class DistinctSamples(NamedTuple):
+    """k draws without replacement, first drawn first.
+
+    `events (k, *batch, ...)`, `log_probs (k, *batch)` of each, `perturbed (k, *batch)` their log-probabilities plus Gumbel
+    noise (descending), `valid (k, *batch)`; blanks as in `TopK`.
+    """
+
+    events: Potentials
+    log_probs: Tensor
+    perturbed: Tensor
+    valid: Tensor

@@ -1,0 +1,1 @@
+"""Every event of small instances, written from the definition of each structure; shares no code with the programs."""

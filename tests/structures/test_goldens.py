@@ -1,0 +1,227 @@
+"""Answers of two other libraries, whose index conventions are converted here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import semiring_struct as ss
+
+NEG_INF = float("-inf")
+with np.load(Path(__file__).parent.parent / "data" / "goldens.npz") as archive:
+    GOLDENS = {name: torch.from_numpy(archive[name]) for name in archive.files}
+Potentials = Any
+
+
+def case(prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in GOLDENS.items() if name.startswith(prefix)}
+
+
+def compare(
+    structure: Any,
+    phi: Potentials,
+    golden: Mapping[str, Tensor],
+    lengths: Tensor | None,
+    back: Callable[[Potentials], Tensor],
+    tolerance: float = 1e-9,
+) -> None:
+    """Every answer in `golden` (torch-struct's names); `back` takes an event or marginals to the golden's layout."""
+    how = {"lengths": lengths}
+
+    def same(found: Tensor, name: str) -> None:
+        torch.testing.assert_close(
+            found, golden[name].double(), rtol=tolerance, atol=tolerance, msg=lambda m: f"{name}: {m}"
+        )
+
+    for name, query in {
+        "log_partition": ss.log_partition,
+        "max": ss.max_score,
+        "entropy": ss.entropy,
+        "count": ss.count,
+    }.items():
+        if name in golden:
+            same(query(structure, phi, **how), name)
+    if "marginals" in golden:
+        same(back(ss.marginals(structure, phi, **how)), "marginals")
+    if "argmax" in golden:
+        same(back(ss.argmax(structure, phi, **how)), "argmax")
+    if "kmax" in golden:
+        same(ss.topk(structure, phi, len(golden["kmax"]), **how).scores, "kmax")
+    for name, weights in {"grad_of_R_dot_marginals": "R", "grad_of_entropy": None}.items():
+        if name in golden:
+            same(back(gradient(structure, phi, golden[weights] if weights else None, back, how)), name)
+
+
+def gradient(
+    structure: Any, phi: Potentials, weights: Tensor | None, back: Callable[[Potentials], Tensor], how: dict[str, Any]
+) -> Potentials:
+    """Gradient of `sum(weights * marginals)` in the golden's layout, or of the entropy."""
+    leaves = [field.clone().requires_grad_() for field in (phi if isinstance(phi, tuple) else (phi,))]
+    again = type(phi)(*leaves) if isinstance(phi, tuple) else leaves[0]
+    if weights is None:
+        total = ss.entropy(structure, again, **how).sum()
+    else:
+        total = (weights * back(ss.marginals(structure, again, **how))).sum()
+    found = torch.autograd.grad(total, leaves)
+    return type(phi)(*found) if isinstance(phi, tuple) else found[0]
+
+
+def lengths_of(golden: Mapping[str, Tensor]) -> Tensor | None:
+    return None if (golden["lengths"] < 0).any() else golden["lengths"]
+
+
+@pytest.mark.parametrize("name", ["a", "b_len", "c_N9", "d_neginf", "e_len1"])
+def test_torch_struct_chain(name: str):
+    """Their edges are `[t, to, from]` with no emissions."""
+    golden = case(f"torch_struct/linear_chain/{name}/")
+    edges = golden["potentials"].transpose(-1, -2)
+    emission = edges.new_zeros(len(edges), edges.shape[1] + 1, edges.shape[-1])
+    phi = ss.ChainPotentials(emission, edges)
+    compare(ss.LinearChain(), phi, golden, lengths_of(golden), lambda event: event.transition.transpose(-1, -2))
+
+
+@pytest.mark.parametrize("name", ["a", "b_len", "c_K_gt_N"])
+def test_torch_struct_segments(name: str):
+    """Their score of a segment depends on start, duration, state and previous state, the first of which is free.
+
+    Ours has the same structures with labels (duration, state), and one more position in front for the free state.
+    """
+    golden = case(f"torch_struct/semi_markov/{name}/")
+    theirs = golden["potentials"]
+    batch, n, durations, states, _ = theirs.shape
+    segment = torch.full((batch, n + 1, durations, durations, states), NEG_INF, dtype=torch.float64)
+    segment[:, 0, 0, 0] = 0
+    for duration in range(1, durations):
+        segment[:, 1:, duration - 1, duration] = 0
+    transition = theirs.new_full((batch, n + 1, durations, states, durations, states), NEG_INF)
+    transition[:, 1:] = theirs.permute(0, 1, 4, 2, 3).unsqueeze(2)
+    phi = ss.SemiMarkovPotentials(segment.flatten(-2), transition.flatten(-4, -3).flatten(-2))
+
+    def back(event: Any) -> Tensor:
+        moves = event.transition[:, 1:].reshape(batch, n, durations, states, durations, states)
+        return moves.sum(2).permute(0, 1, 3, 4, 2)
+
+    compare(ss.SemiMarkov(), phi, golden, lengths_of(golden), back)
+
+
+@pytest.mark.parametrize("name", ["a", "b_len", "c_N6"])
+def test_torch_struct_spans(name: str):
+    golden = case(f"torch_struct/tree_crf/{name}/")
+    compare(ss.SpanTree(labelled=True), golden["potentials"], golden, lengths_of(golden), lambda event: event)
+
+
+@pytest.mark.parametrize("name", ["a", "b_len"])
+@pytest.mark.parametrize("single_root", [False, True])
+def test_torch_struct_heads(name: str, single_root: bool):
+    """Their root arcs stand on the diagonal."""
+    golden = case(f"torch_struct/dep_projective_{'single' if single_root else 'multi'}root/{name}/")
+    theirs = golden["potentials"]
+    phi = torch.nn.functional.pad(theirs, (1, 0, 1, 0))
+    phi[:, 0, 1:] = theirs.diagonal(0, 1, 2)
+
+    def back(event: Tensor) -> Tensor:
+        arcs = event[:, 1:, 1:]
+        return arcs + torch.diag_embed(event[:, 0, 1:])
+
+    compare(ss.ProjectiveTree(single_root=single_root), phi, golden, lengths_of(golden), back)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_torch_struct_alignment(name: str):
+    """Their path runs over cells, each scored with the step that entered it; the first one is entered by a match."""
+    golden = case(f"torch_struct/alignment_global/{name}/")
+    theirs = golden["potentials"]
+    insert = torch.nn.functional.pad(theirs[..., 0], (0, 0, 1, 0), value=NEG_INF)
+    delete = torch.nn.functional.pad(theirs[..., 2], (1, 0, 0, 0), value=NEG_INF)
+    phi = ss.AlignmentPotentials(theirs[..., 1], delete, insert)
+
+    def back(event: Any) -> Tensor:
+        return torch.stack([event.insert[:, 1:], event.match, event.delete[:, :, 1:]], -1)
+
+    compare(ss.Alignment(), phi, golden, None, back, 1e-6)
+
+
+def synjax(name: str) -> tuple[dict[str, Tensor], Tensor | None]:
+    """A case under torch-struct's names, its lengths, and the second potentials as `other`."""
+    golden = case(f"synjax/{name}/")
+    renamed = {
+        "potentials": golden.get("in/log_potentials", torch.empty(0)),
+        "log_partition": golden["out/log_partition"],
+        "entropy": golden["out/entropy"],
+        "marginals": golden["out/marginals"],
+        "argmax": golden["out/argmax"],
+        "max": golden.get("brute/max_score", golden.get("np/max_score")),
+    }
+    if "brute/n_structures" in golden:
+        renamed["count"] = golden["brute/n_structures"]
+        renamed["other"] = golden["in2/log_potentials"]
+        renamed["cross_entropy"], renamed["kl"] = golden["out/cross_entropy_to_2"], golden["out/kl_to_2"]
+    return {name: value for name, value in renamed.items() if value is not None}, golden.get("in/lengths")
+
+
+def compare_divergences(structure: Any, phi: Potentials, psi: Potentials, golden: Any, lengths: Tensor | None) -> None:
+    for name, query in {"cross_entropy": ss.cross_entropy, "kl": ss.kl}.items():
+        torch.testing.assert_close(query(structure, phi, psi, lengths=lengths), golden[name], rtol=1e-9, atol=1e-9)
+
+
+def chain_of(edges: Tensor) -> ss.ChainPotentials:
+    """SynJax's `[i, from, to]` edges enter position i; the first comes from state 0."""
+    emission = torch.zeros_like(edges[..., 0, :])
+    emission[:, 0] = edges[:, 0, 0]
+    return ss.ChainPotentials(emission, edges[:, 1:])
+
+
+@pytest.mark.parametrize("name", ["linear_chain.small", "linear_chain.medium"])
+def test_synjax_chain(name: str):
+    golden, lengths = synjax(name)
+
+    def back(event: Any) -> Tensor:
+        first = torch.zeros_like(event.transition[:, :1])
+        first[:, 0, 0] = event.emission[:, 0]
+        return torch.cat([first, event.transition], 1)
+
+    compare(ss.LinearChain(), chain_of(golden["potentials"]), golden, lengths, back)
+    if "other" in golden:
+        pair = chain_of(golden["potentials"]), chain_of(golden["other"])
+        compare_divergences(ss.LinearChain(), *pair, golden, lengths)
+
+
+@pytest.mark.parametrize("name", ["tree_crf.small", "tree_crf.medium"])
+def test_synjax_spans(name: str):
+    golden, lengths = synjax(name)
+    tree = ss.SpanTree(labelled=True)
+    compare(tree, golden["potentials"], golden, lengths, lambda event: event)
+    if "other" in golden:
+        compare_divergences(tree, golden["potentials"], golden["other"], golden, lengths)
+
+
+@pytest.mark.parametrize("size", ["small", "medium"])
+@pytest.mark.parametrize("single_root", [False, True])
+def test_synjax_heads(size: str, single_root: bool):
+    """Their lengths count the root."""
+    golden, nodes = synjax(f"dep.directed.proj.{'single' if single_root else 'multi'}.{size}")
+    lengths = None if nodes is None else nodes - 1
+    tree = ss.ProjectiveTree(single_root=single_root)
+    compare(tree, golden["potentials"], golden, lengths, lambda event: event)
+    if "other" in golden:
+        compare_divergences(tree, golden["potentials"], golden["other"], golden, lengths)
+
+
+def test_synjax_hmm():
+    golden = case("synjax/hmm.small/")
+    initial, transition, emission = (golden[f"in/{name}_logits"] for name in ("init", "transition", "emission"))
+    phi = ss.hmm(
+        initial.log_softmax(-1), transition.log_softmax(-1), emission.log_softmax(-1), golden["in/observations"]
+    )
+    chain, lengths = ss.LinearChain(), golden["in/lengths"]
+    for name, query in {"log_partition": ss.log_partition, "entropy": ss.entropy}.items():
+        torch.testing.assert_close(query(chain, phi, lengths=lengths), golden[f"out/{name}"], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        ss.max_score(chain, phi, lengths=lengths), golden["brute/max_score"], rtol=1e-9, atol=1e-9
+    )
