@@ -1,6 +1,15 @@
 """semiring_struct: write a structure once, as one dynamic program; get every query and every gradient for it."""
 
 from semiring_struct import testing
+from semiring_struct.distributions import (
+    HMM,
+    AlignmentCRF,
+    LinearChainCRF,
+    ProjectiveDependencyCRF,
+    SemiMarkovCRF,
+    StructDistribution,
+    TreeCRF,
+)
 from semiring_struct.errors import InfeasibleError, ProgramError, ShapeError, UnsupportedQueryError
 from semiring_struct.inference import (
     Plan,
@@ -9,6 +18,7 @@ from semiring_struct.inference import (
     count,
     covariance_vp,
     cross_entropy,
+    einsum,
     entropy,
     enumerate_events,
     evaluate,
@@ -62,12 +72,14 @@ from semiring_struct.types import DistinctSamples, TopK
 
 __version__ = "0.1.0"
 __all__ = [
-    "Alignment", "AlignmentPotentials", "BooleanSemiring", "ChainPotentials", "CountingSemiring", "DistinctSamples",
-    "DynamicProgram", "EntmaxSemiring", "EntropySemiring", "ExpectationSemiring", "GumbelSoftmaxSemiring",
-    "InfeasibleError", "KBestSemiring", "LinearChain", "LogSemiring", "MaxSemiring", "OneOf", "Plan", "ProgramError",
-    "ProjectiveTree", "RealSemiring", "Reduction", "SampleSemiring", "SemiMarkov", "SemiMarkovPotentials", "Semiring",
-    "ShapeError", "SoftmaxSemiring", "SpanTree", "SparsemaxSemiring", "Structure", "TopK", "UnsupportedQueryError",
-    "argmax", "contains", "count", "covariance_vp", "cross_entropy", "entropy", "enumerate_events", "evaluate",
-    "expectation", "explain", "hmm", "kl", "log_partition", "log_prob", "marginals", "max_score", "program",
-    "renyi_entropy", "sample", "sample_without_replacement", "score", "testing", "topk", "variance",
+    "HMM", "Alignment", "AlignmentCRF", "AlignmentPotentials", "BooleanSemiring", "ChainPotentials", "CountingSemiring",
+    "DistinctSamples", "DynamicProgram", "EntmaxSemiring", "EntropySemiring", "ExpectationSemiring",
+    "GumbelSoftmaxSemiring", "InfeasibleError", "KBestSemiring", "LinearChain", "LinearChainCRF", "LogSemiring",
+    "MaxSemiring", "OneOf", "Plan", "ProgramError", "ProjectiveDependencyCRF", "ProjectiveTree", "RealSemiring",
+    "Reduction", "SampleSemiring", "SemiMarkov", "SemiMarkovCRF", "SemiMarkovPotentials", "Semiring", "ShapeError",
+    "SoftmaxSemiring", "SpanTree", "SparsemaxSemiring", "StructDistribution", "Structure", "TopK", "TreeCRF",
+    "UnsupportedQueryError", "argmax", "contains", "count", "covariance_vp", "cross_entropy", "einsum", "entropy",
+    "enumerate_events", "evaluate", "expectation", "explain", "hmm", "kl", "log_partition", "log_prob", "marginals",
+    "max_score", "program", "renyi_entropy", "sample", "sample_without_replacement", "score", "testing", "topk",
+    "variance",
 ]  # fmt: skip

@@ -24,8 +24,8 @@ class TopK(NamedTuple):
 class DistinctSamples(NamedTuple):
     """k draws without replacement, first drawn first.
 
-    `events (k, *batch, ...)`, `log_probs (k, *batch)` of each, `perturbed (k, *batch)` their log-probabilities plus Gumbel
-    noise (descending), `valid (k, *batch)`; blanks as in `TopK`.
+    `events (k, *batch, ...)`, `log_probs (k, *batch)` of each, `perturbed (k, *batch)` their log-probabilities plus
+    Gumbel noise (descending), `valid (k, *batch)`; blanks as in `TopK`.
     """
 
     events: Potentials

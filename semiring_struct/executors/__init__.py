@@ -1,12 +1,13 @@
 """Machines that run any program from its affine table, and the seam at which one is chosen."""
 
-from semiring_struct.executors.differentiable import gradient, total
-from semiring_struct.executors.eager import Eager, generic
+from semiring_struct.executors.differentiable import generic, gradient, total
+from semiring_struct.executors.eager import Eager
 from semiring_struct.executors.machine import Grow, Job, Machine, Paths, choose, offer
-from semiring_struct.executors.operators import job_of, number_of
+from semiring_struct.executors.operators import forward
 
 offer(Eager())
 
 __all__ = [
-    "Eager", "Grow", "Job", "Machine", "Paths", "choose", "generic", "gradient", "job_of", "number_of", "offer", "total",
+    "Eager", "Grow", "Job", "Machine", "Paths", "choose", "forward", "generic", "gradient", "offer",
+    "total",
 ]  # fmt: skip

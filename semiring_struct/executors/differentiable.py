@@ -1,17 +1,21 @@
 """The total as a differentiable function of the fields, twice: its gradient is again one, and a third order raises.
 
-The pattern (a module-level `autograd.Function` with `setup_context` around an opaque operator, whose backward is a second
-such function) is the one that works under vmap, torch.func.grad, gradgradcheck and torch.compile alike.
+The pattern (a module-level `autograd.Function` with `setup_context` around an opaque operator, whose backward is a
+second such function) is the one that works under vmap, torch.func.grad, gradgradcheck and torch.compile alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, autograd
 
 from semiring_struct.executors import operators
-from semiring_struct.semirings import Reduction
+from semiring_struct.executors.eager import generic as run_generic
+from semiring_struct.programs import Program
+from semiring_struct.semirings import Reduction, Semiring
 
 Call = tuple[int, list[int], int, int]
 
@@ -20,8 +24,7 @@ def total(
     fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, seed: int = 0
 ) -> Tensor:
     """The program's answer under a reduction: `fields (batch, *event)` -> `(batch, *out)`, differentiable twice."""
-    call = (source, list(full), operators.number_of(reduction), seed)
-    return _Total.apply(call, lengths, *fields)[0]  # type: ignore[no-any-return, index]
+    return _total((source, list(full), operators.number_of(reduction), seed), lengths, fields)[0]
 
 
 def gradient(
@@ -29,8 +32,31 @@ def gradient(
 ) -> list[Tensor]:
     """The gradient of every instance's (scalar) total: one forward and one backward pass; differentiable once more."""
     call = (source, list(full), operators.number_of(reduction), seed)
-    value, charts = _Total.apply(call, lengths, *fields)  # type: ignore[misc]
-    return list(_Gradient.apply(call, lengths, charts.detach(), value.detach().new_ones(value.shape), *fields))  # type: ignore[arg-type]
+    value, charts = _total(call, lengths, fields)
+    return list(_gradient(call, lengths, charts, torch.ones_like(value.detach()), fields))
+
+
+def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
+    """The answer's element `(s, batch, *out)` under any semiring, by its own operations; differentiated by the tape."""
+    operators.refuse_nan(program, fields)
+    return run_generic(program, semiring, fields, lengths)
+
+
+def _plainly(*tensors: Tensor) -> bool:
+    """Whether to call the operator itself: Dynamo (torch 2.13) breaks on a Function none of whose inputs asks for gradients."""
+    return torch.compiler.is_compiling() and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+
+
+def _total(call: Call, lengths: Tensor, fields: list[Tensor]) -> tuple[Tensor, Tensor]:
+    if _plainly(*fields):
+        return operators.total(fields, lengths, *call)
+    return _Total.apply(call, lengths, *fields)  # type: ignore[no-any-return]
+
+
+def _gradient(call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, fields: list[Tensor]) -> Sequence[Tensor]:
+    if _plainly(weight, *fields):
+        return operators.gradient(fields, lengths, charts, weight, *call)
+    return _Gradient.apply(call, lengths, charts, weight, *fields)  # type: ignore[no-any-return]
 
 
 class _Total(autograd.Function):
@@ -49,7 +75,7 @@ class _Total(autograd.Function):
     @staticmethod
     def backward(ctx: Any, weight: Tensor, _: Tensor) -> tuple:
         lengths, charts, *fields = ctx.saved_tensors
-        return None, None, *_Gradient.apply(ctx.call, lengths, charts, weight, *fields)  # type: ignore[misc]
+        return None, None, *_gradient(ctx.call, lengths, charts, weight, fields)
 
 
 class _Gradient(autograd.Function):
@@ -67,7 +93,10 @@ class _Gradient(autograd.Function):
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple:
         lengths, charts, weight, *fields = ctx.saved_tensors
-        rise, *bent = _Curvature.apply(ctx.call, len(fields), lengths, charts, weight, *fields, *tangents)  # type: ignore[misc]
+        if _plainly(weight, *fields, *tangents):
+            rise, *bent = operators.curvature(fields, lengths, charts, weight, list(tangents), *ctx.call)
+        else:
+            rise, *bent = _Curvature.apply(ctx.call, len(fields), lengths, charts, weight, *fields, *tangents)  # type: ignore[misc]
         return None, None, None, rise, *bent
 
 

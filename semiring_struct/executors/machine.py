@@ -41,8 +41,8 @@ class Job:
 class Paths:
     """Chosen derivations `(paths,)`: per field slot, the entries used `(paths, steps)`, -1 for none.
 
-    `fields` names the field of each slot. `feasible` is False where no derivation exists; `key` is what a beam was ranked
-    by and `log_prob` the log-probability, both `(paths,)` float64.
+    `fields` names the field of each slot. `feasible` is False where no derivation exists; `key` is what a beam was
+    ranked by and `log_prob` the log-probability, both `(paths,)` float64.
     """
 
     fields: tuple[int, ...]

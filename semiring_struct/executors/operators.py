@@ -5,12 +5,13 @@ Operators carry tensors and integers: `source` is a program's number (`programs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.machine import Job, choose
+from semiring_struct.executors.machine import Job, Machine, choose
 from semiring_struct.programs import Program, program_of
 from semiring_struct.semirings import Reduction
 
@@ -18,6 +19,7 @@ _REDUCTIONS: list[Reduction] = []
 _NUMBERS: dict[Reduction, int] = {}
 
 
+@torch.compiler.assume_constant_result
 def number_of(reduction: Reduction) -> int:
     """The integer that stands for this (frozen) reduction."""
     if reduction not in _NUMBERS:
@@ -27,30 +29,46 @@ def number_of(reduction: Reduction) -> int:
 
 
 def job_of(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int) -> Job:
-    """Refuse NaN and +inf, flatten the fields, look the program up."""
+    """Flatten the fields, look the program up."""
     program = _program(fields, source, full)
-    for name, field in zip(program.field_names, fields, strict=True):
-        if field.numel() and not bool(field.amax() < torch.inf):
-            raise ValueError(f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part")
     return Job(program, _REDUCTIONS[reduction], [flat(f) for f in fields], lengths, seed)
+
+
+def refuse_nan(program: Program, fields: list[Tensor]) -> None:
+    """Raise `ValueError` naming a field that holds NaN or +inf: one pass, as the largest entry of NaN is NaN."""
+    for name, field in zip(program.field_names, fields, strict=True):
+        if field.numel() and not bool(field.detach().amax() < torch.inf):
+            raise ValueError(f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part")
 
 
 def flat(field: Tensor) -> Tensor:
     """`(batch, size)`, unit stride within an instance; a field shared by the batch stays shared."""
-    out = field.detach().reshape(field.shape[0], -1)
+    out = field.detach().reshape(field.shape[0], math.prod(field.shape[1:]))
     return out if out.stride(-1) == 1 or out.shape[-1] <= 1 else out.contiguous()
 
 
 def _program(fields: list[Tensor], source: int, full: list[int]) -> Program:
-    return program_of(source, tuple(tuple(f.shape[1:]) for f in fields), tuple(full))
+    # int() settles symbolic sizes: a program is recorded for one shape
+    return program_of(source, tuple(tuple(int(n) for n in f.shape[1:]) for f in fields), tuple(int(n) for n in full))
 
 
-def _machine(job: Job):  # noqa: ANN202
+def _machine(job: Job) -> Machine:
     return choose(job.program, job.reduction, job.lengths.device)[0]
 
 
 def _quiet(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, enabled=False)
+
+
+def forward(
+    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
+) -> tuple[Machine, Job, Tensor]:
+    """One forward pass for walks to start from: the machine, its job and the charts."""
+    job = job_of(fields, lengths, source, list(full), number_of(reduction), 0)
+    refuse_nan(job.program, fields)
+    machine = _machine(job)
+    with _quiet(lengths.device):
+        return machine, job, machine.total(job)[1]
 
 
 @torch.library.custom_op("semiring_struct::total", mutates_args=())
@@ -59,12 +77,13 @@ def total(
 ) -> tuple[Tensor, Tensor]:
     """The answer's total `(batch, *out)` and the charts `(batch, cells)`; `fields (batch, *event)`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
+    refuse_nan(job.program, fields)
     with _quiet(lengths.device):
         return _machine(job).total(job)
 
 
 @total.register_fake
-def _(fields, lengths, source, full, reduction, seed):  # noqa: ANN001, ANN202
+def _(fields, lengths, source, full, reduction, seed):
     program = _program(fields, source, full)
     batch = fields[0].shape[0]
     charts = fields[0].new_empty((batch, program.cells), dtype=torch.float64)
@@ -84,7 +103,7 @@ def gradient(
 
 
 @gradient.register_fake
-def _(fields, lengths, charts, weight, source, full, reduction, seed):  # noqa: ANN001, ANN202
+def _(fields, lengths, charts, weight, source, full, reduction, seed):
     return [f.new_empty(f.shape) for f in fields]
 
 
@@ -93,7 +112,7 @@ def curvature(
     fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, tangents: list[Tensor], source: int,
     full: list[int], reduction: int, seed: int,
 ) -> list[Tensor]:  # fmt: skip
-    """The total's derivative along `tangents` `(batch, *out)`, then `weight` times Hessian times `tangents` per field."""
+    """The total's derivative along `tangents` `(batch, *out)`; per field, `weight` times Hessian times `tangents`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
     with _quiet(lengths.device):
         rise, *out = _machine(job).curvature(job, charts, weight, [flat(t) for t in tangents])
@@ -101,7 +120,7 @@ def curvature(
 
 
 @curvature.register_fake
-def _(fields, lengths, charts, weight, tangents, source, full, reduction, seed):  # noqa: ANN001, ANN202
+def _(fields, lengths, charts, weight, tangents, source, full, reduction, seed):
     return [weight.new_empty(weight.shape), *(f.new_empty(f.shape) for f in fields)]
 
 
@@ -112,7 +131,7 @@ def _fold(x: Tensor, dim: int | None, size: int) -> Tensor:
 
 
 def _over_batch(op: Callable) -> Callable:
-    def rule(info, in_dims, *args):  # noqa: ANN001, ANN002, ANN202
+    def rule(info, in_dims, *args):
         size = info.batch_size
         folded = []
         for arg, dims in zip(args, in_dims, strict=True):

@@ -16,7 +16,8 @@ from semiring_struct.executors import Job, Machine, Paths
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.growth import by_existence, by_gumbel, by_score
 from semiring_struct.inference.partition import LOG, MAX, evaluate
-from semiring_struct.ops import NEG_INF, gumbel, score as score_of
+from semiring_struct.ops import NEG_INF, gumbel
+from semiring_struct.ops import score as score_of
 from semiring_struct.semirings import CountingSemiring, Reduction
 from semiring_struct.structures import Structure
 from semiring_struct.types import DistinctSamples, TopK
@@ -29,8 +30,8 @@ def argmax(structure: Structure, log_potentials: Any, labels: bool = False, leng
     """
     door = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        machine, job, charts = _forward(door, MAX)
-        return _result(door, _feasible(door, machine.best(job, charts)), labels, ())
+        machine, job, charts = forward(door, MAX)
+        return result(door, _feasible(door, machine.best(job, charts)), labels, ())
 
 
 def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None) -> TopK:
@@ -42,12 +43,23 @@ def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None)
     _check_count(k, "topk")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        machine, job, charts = _forward(door, MAX)
+        machine, job, charts = forward(door, MAX)
         paths = machine.beam(job, charts, k, charts.new_zeros(len(charts)), by_score)
-        events = _result(door, paths, False, (k,))
+        events = result(door, paths, False, (k,))
         valid = paths.feasible.reshape((k, *door.batch))
-        value = score(door.structure, door.pack([f.double() for f in door.fields]), events)
+        value = _path_scores(door, paths).reshape((k, *door.batch))
         return TopK(torch.where(valid, value, NEG_INF).to(door.fields[0].dtype), events, valid)
+
+
+def _path_scores(door: Door, paths: Paths) -> Tensor:
+    """The summed potentials of the parts used by each path, `(paths,)` float64."""
+    total = torch.zeros(len(paths.feasible), dtype=torch.float64, device=paths.feasible.device)
+    instance = torch.arange(len(total), device=total.device)[:, None] % max(len(door.lengths), 1)
+    for used, field in zip(paths.parts(len(door.flat)), door.flat, strict=True):
+        flat = field.reshape(field.shape[0], math.prod(field.shape[1:]))
+        if flat.shape[1]:
+            total += torch.where(used < 0, 0.0, flat[instance, used.clamp(min=0)].double()).sum(-1)
+    return total
 
 
 def sample(
@@ -60,14 +72,16 @@ def sample(
     `InfeasibleError` naming an instance without a structure.
     """
     shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+    if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in shape):
+        raise ValueError(f"sample needs a sample_shape of integers >= 0; got {sample_shape!r}")
     door = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        machine, job, charts = _forward(door, LOG)
+        machine, job, charts = forward(door, LOG)
         count = math.prod(shape) * len(charts)
         noise = torch.rand(
             (machine.steps(job.program), count), generator=generator, dtype=torch.float64, device=charts.device
         )
-        return _result(door, _feasible(door, machine.draws(job, charts, noise)), labels, shape)
+        return result(door, _feasible(door, machine.draws(job, charts, noise)), labels, shape)
 
 
 def sample_without_replacement(
@@ -81,13 +95,12 @@ def sample_without_replacement(
     _check_count(k, "sample_without_replacement")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        machine, job, charts = _forward(door, LOG)
+        machine, job, charts = forward(door, LOG)
         start = gumbel((len(charts),), generator=generator, dtype=torch.float64, device=charts.device)
         paths = machine.beam(job, charts, k, start, by_gumbel(generator))
-        events = _result(door, paths, False, (k,))
-        return DistinctSamples(
-            events, *(_shaped(x, paths, door, k) for x in (paths.log_prob, paths.key)), _shape_flag(paths, door, k)
-        )
+        events = result(door, paths, False, (k,))
+        log_probs, perturbed = (_shaped(x, paths, door, k) for x in (paths.log_prob, paths.key))
+        return DistinctSamples(events, log_probs, perturbed, _shape_flag(paths, door, k))
 
 
 def _shaped(x: Tensor | None, paths: Paths, door: Door, k: int) -> Tensor:
@@ -118,9 +131,9 @@ def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_
         raise ValueError(f"{type(structure).__name__}: {most} events are more than limit={limit}; raise it, or sample")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        machine, job, charts = _forward(door, LOG)
+        machine, job, charts = forward(door, LOG)
         paths = machine.beam(job, charts, max(most, 1), charts.new_zeros(len(charts)), by_existence)
-        events = door.unpack(_result(door, paths, False, (max(most, 1),)), "events")
+        events = door.unpack(result(door, paths, False, (max(most, 1),)), "events")
         return door.pack([e[:most] for e in events])
 
 
@@ -128,7 +141,7 @@ def score(structure: Structure, log_potentials: Any, event: Any) -> Tensor:
     """`<event, log_potentials>` with `0 * -inf = 0`; `-inf` for an event that uses a forbidden part."""
     door = open_door(structure, log_potentials)
     fields = zip(door.unpack(event, "score: event"), door.fields, door.structure.event_dims, strict=True)
-    terms = [score_of(e.to(f.dtype), f, d) if d else score_of(e.to(f.dtype)[..., None], f[..., None], 1) for e, f, d in fields]
+    terms = [score_of(e.to(f.dtype), f, d) for e, f, d in fields]
     return sum(terms[1:], terms[0])
 
 
@@ -137,14 +150,11 @@ def _check_count(k: int, who: str) -> None:
         raise ValueError(f"{who} needs an integer k >= 1; got {k!r}")
 
 
-def _forward(door: Door, reduction: Reduction | None) -> tuple[Machine, Job, Tensor]:
+def forward(door: Door, reduction: Reduction | None) -> tuple[Machine, Job, Tensor]:
+    """One forward pass: the machine, its job and the charts."""
     if reduction is None:
         raise TypeError("decoding needs a semiring with a reduction")
-    number = executors.number_of(reduction)
-    job = executors.job_of(list(door.flat), door.lengths, door.structure.handle, list(door.full), number, 0)
-    machine, _ = executors.choose(job.program, reduction, door.lengths.device)
-    with torch.autocast(door.lengths.device.type, enabled=False):
-        return machine, job, machine.total(job)[1]
+    return executors.forward(list(door.flat), door.lengths, door.structure.handle, door.full, reduction)
 
 
 def _feasible(door: Door, paths: Paths) -> Paths:
@@ -175,7 +185,7 @@ def _for_labels(door: Door, labels: bool) -> Door:
     return replace(door, flat=flat)
 
 
-def _result(door: Door, paths: Paths, labels: bool, lead: tuple[int, ...]) -> Any:
+def result(door: Door, paths: Paths, labels: bool, lead: tuple[int, ...]) -> Any:
     parts = paths.parts(len(door.flat))
     if labels:
         code = door.structure.label_code(door.sizes)
@@ -190,14 +200,15 @@ def _result(door: Door, paths: Paths, labels: bool, lead: tuple[int, ...]) -> An
 
 def _dense(used: Tensor, field: Tensor) -> Tensor:
     """Entries used `(paths, uses)` as an event `(paths, *event)`: how often each entry is used."""
-    size = field[0].numel() if len(field) else math.prod(field.shape[1:])
-    out = torch.zeros((used.shape[0], size + 1), dtype=field.dtype, device=field.device)
-    out.scatter_add_(1, torch.where(used < 0, size, used), torch.ones((), dtype=field.dtype, device=field.device).expand_as(used))
-    return out[:, :size].reshape(-1, *field.shape[1:])
+    size = math.prod(field.shape[1:])
+    out = torch.zeros((used.shape[0], size), dtype=field.dtype, device=field.device)
+    if size:
+        out.scatter_add_(1, used.clamp(min=0), (used >= 0).to(field.dtype))
+    return out.reshape(used.shape[0], *field.shape[1:])
 
 
 def _through_prepare(door: Door, events: list[Tensor], lead: tuple[int, ...]) -> list[Tensor]:
-    """Events of the prepared fields, as events of the potentials: `prepare` backwards (it is linear in the parts used)."""
+    """Events of the prepared fields, as events of the potentials: `prepare` backwards, linear in the parts used."""
     with torch.enable_grad():
         leaves = tuple(f.detach().requires_grad_() for f in door.fields)
         again = open_door(door.structure, door.pack(leaves))

@@ -99,7 +99,8 @@ def _check_fields(structure: Structure, fields: tuple[Any, ...]) -> None:
         if not f.is_floating_point():
             raise TypeError(f"{who}: {name} must be floating point; got {f.dtype}. Convert with .float()")
         if f.dim() < d:
-            shapes = f" of shape (*batch, {', '.join(structure.shapes[name].split())})" if name in structure.shapes else ""
+            declared = structure.shapes.get(name, "").split()
+            shapes = f" of shape (*batch, {', '.join(declared)})" if declared else ""
             raise ShapeError(f"{who} needs {name}{shapes}, {d} dims or more; got {tuple(f.shape)}")
     for what, kinds in (("dtype", {f.dtype for f in fields}), ("device", {f.device for f in fields})):
         if len(kinds) > 1:
@@ -117,7 +118,9 @@ def _batch(structure: Structure, fields: tuple[Tensor, ...]) -> tuple[int, ...]:
         ) from None
 
 
-def _flatten(structure: Structure, fields: tuple[Tensor, ...], form: type | None, batch: tuple[int, ...]) -> tuple[Tensor, ...]:
+def _flatten(
+    structure: Structure, fields: tuple[Tensor, ...], form: type | None, batch: tuple[int, ...]
+) -> tuple[Tensor, ...]:
     """Prepare, then one batch dim; a field shared by the whole batch keeps its stride 0."""
     if structure.prepares:
         given = fields[0] if form is None else (form(*fields) if hasattr(form, "_fields") else form(fields))

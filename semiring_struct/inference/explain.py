@@ -18,7 +18,8 @@ _PASSES = {
     "argmax": "forward, then the chosen cells", "contains": "forward, then the chosen cells",
     "sample": "forward, then the cells of each draw", "topk": "forward, then a beam of k derivations",
     "sample_without_replacement": "forward, then a stochastic beam", "enumerate_events": "count, forward, then a beam",
-    "renyi_entropy": "two forward", "covariance_vp": "two forward and two backward", "variance": "two forward and two backward",
+    "renyi_entropy": "two forward", "covariance_vp": "two forward and two backward",
+    "variance": "two forward and two backward",
 }  # fmt: skip
 _FORWARD_AND_BACK = ("marginals", "entropy", "cross_entropy", "kl", "expectation", "log_prob")
 
@@ -40,8 +41,10 @@ class Plan:
         lines = [
             f"{self.query} of {self.program.name}",
             f"  semiring  {self.semiring}",
-            f"  program   {self.program.statements} statements in {rows} rows, {c.products} products, "
-            f"{c.bytes} bytes per instance",
+            (
+                f"  program   {self.program.statements} statements in {rows} rows, {c.products} products, "
+                f"{c.bytes} bytes per instance"
+            ),
             f"  passes    {self.passes}",
             f"  executor  {self.executor}",
             *(f"  refused   {name}: {reason}" for name, reason in self.refused.items()),
@@ -56,7 +59,9 @@ def program(structure: Structure, log_potentials: Any, lengths: Any = None) -> P
     return open_door(structure, log_potentials, lengths).program
 
 
-def explain(structure: Structure, log_potentials: Any, query: str | Callable = "log_partition", lengths: Any = None) -> Plan:
+def explain(
+    structure: Structure, log_potentials: Any, query: str | Callable = "log_partition", lengths: Any = None
+) -> Plan:
     """The plan of a query, given by name or as the function itself: semiring, program, executor, and who refused.
 
     Raises `ValueError` for a query that does not exist.

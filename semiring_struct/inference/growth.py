@@ -1,4 +1,4 @@
-"""How a beam over derivations ranks its children: by best completion, by mere existence, by perturbed log-probability."""
+"""How a beam over derivations ranks its children: by best completion, mere existence, perturbed log-probability."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ def total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor:
 def log_partition(structure: Structure, log_potentials: Any, lengths: Any = None) -> Tensor:
     """Log of the summed weights of all structures, `(*batch,)`; `-inf` where none is feasible.
 
-    Differentiable twice: its gradient is `marginals`, and a third order raises. `lengths`: integers `(*batch,)`, a prefix
-    mask, or a pair for two-sided structures; parts past a length get gradient 0. Cost: one forward pass.
+    Differentiable twice: its gradient is `marginals`, and a third order raises. `lengths`: integers `(*batch,)`, a
+    prefix mask, or a pair for two-sided structures; parts past a length get gradient 0. Cost: one forward pass.
     """
     return total(open_door(structure, log_potentials, lengths), LOG)
 
@@ -69,7 +69,7 @@ def _means_through_prepare(door: Door, reduction: Reduction) -> Any:
 
 def _given(door: Door) -> Any:
     columns = tuple(c.reshape(door.batch) for c in door.lengths.unbind(-1))
-    return (columns if len(columns) > 1 else columns[0]) if columns else None
+    return (columns[0] if len(columns) == 1 else columns) if columns else None
 
 
 def double(structure: Structure, log_potentials: Any) -> Any:
@@ -77,6 +77,8 @@ def double(structure: Structure, log_potentials: Any) -> Any:
     if isinstance(log_potentials, Tensor):
         return log_potentials.double() if log_potentials.is_floating_point() else log_potentials
     if isinstance(log_potentials, tuple | list):
+        if len({f.dtype for f in log_potentials if isinstance(f, Tensor)}) > 1:
+            return log_potentials  # refused at the door
         fields = [double(structure, f) for f in log_potentials]
         return type(log_potentials)(*fields) if hasattr(log_potentials, "_fields") else type(log_potentials)(fields)
     return log_potentials

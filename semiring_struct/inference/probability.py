@@ -7,24 +7,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct.errors import InfeasibleError
-from semiring_struct.inference.decode import argmax, score
+from semiring_struct.errors import ShapeError
+from semiring_struct.inference.decode import forward, result, score, topk
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.partition import LOG, MAX, total
 from semiring_struct.ops import NEG_INF
 from semiring_struct.structures import Structure
+
+SEARCH = 64  # derivations over the same parts that are compared with an event
 
 
 def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any = None) -> Tensor:
     """Log-probability of an event, or of integer labels, `(*sample, *batch)`: `score - log_partition`.
 
     `-inf` for an event that uses a forbidden part or is no structure; labels that form no structure raise `ValueError`.
-    Leading sample dims of the event are kept. Where tied parts make several structures share an event, the value is that
-    of each one. Differentiable twice in the potentials. Cost: a forward pass, and for events one more to see whether
-    they are structures.
+    Leading sample dims of the event are kept. Where tied parts make several structures share an event, the value is
+    that of each one. Differentiable twice in the potentials. Cost: a forward pass, and for events one more to see
+    whether they are structures.
     """
     door = open_door(structure, log_potentials, lengths)
     if isinstance(event, Tensor) and not event.is_floating_point() and event.dtype != torch.bool:
+        event = _over_batch(event, door, len(getattr(door.structure.label_code(door.sizes), "shape", ())))
         event = door.structure.from_labels(event, door.pack(door.fields), _spread(door, lengths, event))
         member: Tensor | None = None
     else:
@@ -32,6 +35,12 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     value = score(door.structure, door.pack(door.fields), event) - total(door, LOG)
     value = torch.where(value.isnan(), NEG_INF, value)
     return value if member is None else torch.where(member, value, NEG_INF)
+
+
+def _over_batch(given: Tensor, door: Door, rank: int) -> Tensor:
+    """An event's field or labels, with `rank` trailing dims of their own, expanded to the batch dims of the call."""
+    cut = max(given.dim() - rank, 0)
+    return given.expand((*torch.broadcast_shapes(given.shape[:cut], door.batch), *given.shape[cut:]))
 
 
 def _spread(door: Door, lengths: Any, labels: Tensor) -> Any:
@@ -42,32 +51,56 @@ def _spread(door: Door, lengths: Any, labels: Tensor) -> Any:
     rank = len(code.shape) if code is not None else 0
     batch = labels.shape[: labels.dim() - rank]
     columns = tuple(c.reshape(door.batch).expand(batch) for c in door.lengths.unbind(-1))
-    return columns if len(columns) > 1 else columns[0]
+    return columns[0] if len(columns) == 1 else columns
 
 
 def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any = None) -> Tensor:
     """Whether an event is a structure, forbidden or not, `(*sample, *batch)` bool; the potentials give the shapes only.
 
     Decides by decoding with only the event's own parts allowed. Where every field is tied an event does not pin down a
-    structure, and any event whose parts allow one is accepted. Cost: a forward pass of maxima and a walk.
+    structure, and any event whose parts allow one is accepted. A structure that declares no shapes may count parts too:
+    there, if the first derivation over the event's parts has other counts, the first `SEARCH` ones are compared.
+    Cost: a forward pass of maxima and a walk.
     """
     door = open_door(structure, log_potentials, lengths)
-    given = [e.detach().to(f.dtype) for e, f in zip(door.unpack(event, "contains: event"), door.fields, strict=True)]
-    allowed = [torch.where(e > 0, 1.0, NEG_INF).to(e.dtype) for e in given]
+    given = _whole(door, door.unpack(event, "contains: event"))
+    given = [_over_batch(e, door, d) for e, d in zip(given, door.structure.event_dims, strict=True)]
+    tied = _tied(door)
+    # the structure with most untied parts is the event itself; how often tied parts are used follows from those
+    weights = [0.0 if t else 1.0 for t in tied]
+    allowed = [torch.where(e > 0, w, NEG_INF).to(e.dtype) for e, w in zip(given, weights, strict=True)]
+    within = _lengths_for(door, given)
     with torch.no_grad():
-        inner = open_door(door.structure, door.pack(allowed), _lengths_for(door, given))
-        feasible = total(inner, MAX) > NEG_INF
-        safe = [torch.where(_like(feasible, f, len(e)), f, 0.0) for f, e in zip(inner.fields, inner.events, strict=True)]
-        try:
-            best = argmax(inner.structure, inner.pack(safe), lengths=_lengths_for(door, given))
-        except InfeasibleError:
-            return torch.zeros_like(feasible)
-    same = feasible
-    for mine, theirs, shape in zip(inner.unpack(best, "event"), given, inner.events, strict=True):
-        dims = list(range(-len(shape), 0))
+        inner = open_door(door.structure, door.pack(allowed), within)
+        machine, job, charts = forward(inner, MAX)
+        paths = machine.best(job, charts)
+        feasible = paths.feasible.reshape(inner.batch)
+        found = inner.unpack(result(inner, paths, False, (1,)), "event")
+        same = _equal(inner, found, given) & feasible
+        if door.structure.declaration is None and bool((feasible & ~same).any()):
+            more = topk(inner.structure, inner.pack(inner.fields), SEARCH, within)
+            same = _equal(inner, inner.unpack(more.events, "event"), given) & feasible
+    return (feasible if all(tied) else same) & _finite(given, inner)
+
+
+def _equal(door: Door, found: tuple[Tensor, ...], given: list[Tensor]) -> Tensor:
+    """Whether any of the events found `(k, *batch, ...)` is the given one, `(*batch,)`."""
+    same = torch.ones((len(found[0]), *door.batch), dtype=torch.bool, device=given[0].device)
+    for mine, theirs, shape in zip(found, given, door.events, strict=True):
         equal = mine == theirs
-        same = same & (equal.all(dim=-1) if len(dims) == 1 else equal.flatten(-len(dims)).all(-1) if dims else equal)
-    return (feasible if _all_tied(door) else same) & _finite(given, inner)
+        same &= equal.flatten(-len(shape)).all(-1) if shape else equal
+    return same.any(0)
+
+
+def _whole(door: Door, events: tuple[Tensor, ...]) -> list[Tensor]:
+    """The event's fields with all batch dims, its own leading ones included."""
+    for e, f, shape in zip(events, door.structure.field_names, door.events, strict=True):
+        if tuple(e.shape[e.dim() - len(shape) :]) != shape:
+            raise ShapeError(f"event: {f} needs shape (*sample, *batch, {shape}); got {tuple(e.shape)}")
+    leads = [e.shape[: e.dim() - len(shape)] for e, shape in zip(events, door.events, strict=True)]
+    batch = torch.broadcast_shapes(door.batch, *leads)
+    kind = door.fields[0].dtype
+    return [e.detach().to(kind).expand(*batch, *shape) for e, shape in zip(events, door.events, strict=True)]
 
 
 def _finite(given: list[Tensor], inner: Door) -> Tensor:
@@ -79,19 +112,16 @@ def _finite(given: list[Tensor], inner: Door) -> Tensor:
     return ok if ok is not None else torch.ones(inner.batch, dtype=torch.bool)
 
 
-def _like(flag: Tensor, field: Tensor, rank: int) -> Tensor:
-    return flag.reshape(*flag.shape, *([1] * rank))
-
-
-def _all_tied(door: Door) -> bool:
+def _tied(door: Door) -> list[bool]:
+    """Which fields are stored smaller than declared, so that their events are counts."""
     if door.structure.declaration is None:
-        return False
+        return [False] * len(door.events)
     full = door.structure.declaration.sizes(door.sizes)
-    return all(have != want for have, want in zip(door.events, full, strict=True))
+    return [have != want for have, want in zip(door.events, full, strict=True)]
 
 
 def _lengths_for(door: Door, events: list[Tensor]) -> Any:
     rank = len(door.events[0])
     batch = torch.broadcast_shapes(events[0].shape[: events[0].dim() - rank], door.batch)
     columns = tuple(c.reshape(door.batch).expand(batch) for c in door.lengths.unbind(-1))
-    return (columns if len(columns) > 1 else columns[0]) if columns else None
+    return (columns[0] if len(columns) == 1 else columns) if columns else None

@@ -12,7 +12,7 @@ def refuse_where(bad: Tensor, message: str) -> None:
     Inside a compiled graph the check becomes an assertion of the graph and raises `RuntimeError` with the message.
     """
     if torch.compiler.is_compiling():
-        torch._assert_async(~bad.any(), message)
+        torch._assert_async(~bad.any(), message)  # pyright: ignore[reportPrivateImportUsage]
     elif bool(bad.any()):
         flat = bad.flatten().int().argmax()
         where = tuple(int(i) for i in torch.unravel_index(flat, bad.shape)) if bad.dim() else ()

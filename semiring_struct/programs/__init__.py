@@ -8,6 +8,6 @@ from semiring_struct.programs.registry import program_of, register
 from semiring_struct.programs.table import Block, Row, RowTerm, Window
 
 __all__ = [
-    "Affine", "Block", "Cost", "Expression", "Length", "Program", "Recorder", "Row", "RowTerm", "View", "Window", "finish",
-    "program_of", "register",
+    "Affine", "Block", "Cost", "Expression", "Length", "Program", "Recorder", "Row", "RowTerm", "View", "Window",
+    "finish", "program_of", "register",
 ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from dataclasses import dataclass
 from types import EllipsisType
 
@@ -96,7 +98,7 @@ class Affine:
         """Cells `[i, total - i]` of the first two dims for `i` in `start..stop-1`, as the last dim."""
         if len(self.sizes) < 2:
             raise ProgramError(f"an antidiagonal needs two dims; got a view of shape {self.sizes}")
-        inside = 0 <= start and stop <= self.sizes[0] and total - start < self.sizes[1] and total - stop + 1 >= 0
+        inside = start >= 0 and stop <= self.sizes[0] and total - start < self.sizes[1] and total - stop + 1 >= 0
         if start < stop and not inside:
             raise ProgramError(f"antidiagonal({total}, {start}, {stop}) leaves a view of shape {self.sizes}")
         offset = start * self.strides[0] + (total - start) * self.strides[1] if start < stop else 0
@@ -154,12 +156,13 @@ class Affine:
 
 
 def _as_int(k: object) -> int:
-    if isinstance(k, bool | np.bool_) or not hasattr(k, "__index__"):
-        raise ProgramError(
-            f"programs index with ints, slices, None, ... and p.length, which keep a view affine; got {k!r}. "
-            "Gather or mask with ordinary torch in `prepare`, ahead of the program."
-        )
-    return int(k.__index__())  # type: ignore[attr-defined]
+    if not isinstance(k, bool | np.bool_):
+        with contextlib.suppress(TypeError):
+            return operator.index(k)  # type: ignore[arg-type]
+    raise ProgramError(
+        f"programs index with ints, slices, None, ... and p.length, which keep a view affine; got {k!r}. "
+        "Gather or mask with ordinary torch in `prepare`, ahead of the program."
+    )
 
 
 def _spell_out(keys: list, rank: int) -> list:

@@ -19,7 +19,7 @@ class Derivations:
     """Every cell's alternatives. Cell numbers are addresses in the chart buffer; the answer has number `cells`.
 
     A term's factors sit in slots: `slots[q]` is the buffer of slot `q`, chart slots first. Alternative `a` of cell `x`
-    reads, in slot `q`, address `base[x, term[a], q] + move[a, q]` (NONE in `base` where the term leaves the slot empty).
+    reads, in slot `q`, address `base[x, term[a], q] + move[a, q]` (NONE in `base` where the term leaves it empty).
     The alternatives of cell `x` are `first[x] .. first[x] + count[x] - 1`. `alias[x]` is the cell that `x` copies.
     `dense[x]` is where the alternatives of `x` start when those of all cells are laid out one after the other, row by
     row of the table, and `width` is their number. No derivation visits more than `longest` cells, answer included.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Term:
-    """⊕ over the dims past `visible` of the ⊗ of `factors`, each laid out over `(*visible, *summed)`; no factor is ⊗-one."""
+    """⊕ over the dims past `visible` of the ⊗ of `factors`, each laid out over `(*visible, *summed)`; none is ⊗-one."""
 
     factors: tuple[Factor, ...]
     visible: tuple[int, ...]
@@ -91,46 +91,48 @@ class Expression:
             raise TypeError("len() of a view without dims")
         return self.shape[0]
 
-    def _change(self, change: Callable[[Affine], Affine]) -> Expression:
+    def _change(self, change: Callable[[Affine], Affine]) -> Self:
+        """An affine change gives an expression of the same kind: a view of a chart can still be written to."""
         shape = change(Affine(0, self.shape, (0,) * len(self.shape))).sizes
-        return Expression(self.recorder, tuple(t.reshape(change) for t in self.terms), shape)
+        terms = tuple(t.reshape(change) for t in self.terms)
+        return Expression(self.recorder, terms, shape)  # pyright: ignore[reportReturnType]
 
-    def __getitem__(self, key: object) -> Expression:
+    def __getitem__(self, key: object) -> Self:
         return self._change(lambda a: a.index(key))
 
-    def __iter__(self) -> Iterator[Expression]:
+    def __iter__(self) -> Iterator[Self]:
         return iter(self.unbind(0))
 
-    def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Expression:
+    def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Self:
         """As in torch: the cells `[.., i, i + offset]`, the diagonal as last dim."""
         return self._change(lambda a: a.diagonal(offset, dim1, dim2))
 
-    def antidiagonal(self, total: int, start: int, stop: int) -> Expression:
+    def antidiagonal(self, total: int, start: int, stop: int) -> Self:
         """The cells `[i, total - i, ..]` for `i` in `start..stop-1`, the antidiagonal as last dim."""
         return self._change(lambda a: a.antidiagonal(total, start, stop))
 
-    def flip(self, dim: int) -> Expression:
+    def flip(self, dim: int) -> Self:
         """The same cells, counted backwards along `dim`."""
         key = [slice(None)] * self.ndim
         key[dim] = slice(None, None, -1)
         return self[tuple(key)]
 
-    def permute(self, *dims: int) -> Expression:
+    def permute(self, *dims: int) -> Self:
         return self._change(lambda a: a.permute(dims))
 
-    def transpose(self, dim0: int, dim1: int) -> Expression:
+    def transpose(self, dim0: int, dim1: int) -> Self:
         dims = list(range(self.ndim))
         dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
         return self.permute(*dims)
 
     @property
-    def T(self) -> Expression:
+    def T(self) -> Self:
         return self.permute(*reversed(range(self.ndim)))
 
-    def expand(self, *sizes: int) -> Expression:
+    def expand(self, *sizes: int) -> Self:
         return self._change(lambda a: a.expand(sizes))
 
-    def unbind(self, dim: int = 0) -> list[Expression]:
+    def unbind(self, dim: int = 0) -> list[Self]:
         lead = (slice(None),) * (dim % self.ndim)
         return [self[(*lead, i)] for i in range(self.shape[dim])]
 

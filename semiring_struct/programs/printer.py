@@ -28,7 +28,8 @@ def equations(program: Program) -> str:
         if block.count > 1:
             lines.append(f"  for t = 0 .. {block.count - 1}:")
         pad = "    " if block.count > 1 else "  "
-        lines.extend(pad + _equation(program, row, _cell(program, row.target, _letters(row.out), "t")) for row in block.rows)
+        for row in block.rows:
+            lines.append(pad + _equation(program, row, _cell(program, row.target, _letters(row.out), "t")))
     lines.append("  answer = " + _equation(program, program.answer, "").removeprefix(" = "))
     c = program.cost
     lines.append(f"  cost: {c.products} products, {c.alternatives} alternatives, {c.bytes} bytes per instance")

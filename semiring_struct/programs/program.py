@@ -70,6 +70,34 @@ class Program:
                 least[side] = max(least[side], -shift)
         return tuple(least)
 
+    def single_reader(self, field: int) -> Window | None:
+        """The one window through which a field is read, each cell at most once, if there is such a one."""
+        return self._readers[field][0]
+
+    def reads_all(self, field: int) -> bool:
+        """Whether that window reads every cell of the field."""
+        return self._readers[field][1]
+
+    @cached_property
+    def _readers(self) -> list[tuple[Window | None, bool]]:
+        reads: list[list[tuple[int, Window]]] = [[] for _ in self.field_shapes]
+        for block in self.blocks:
+            for row in block.rows:
+                for f in (f for t in row.terms for f in t.factors if f.buffer < self.charts):
+                    reads[f.buffer].append((block.count, f))
+        for f in self.answer_windows:
+            if f.buffer < self.charts:
+                reads[f.buffer] += [(1, f), (1, f)]
+        out: list[tuple[Window | None, bool]] = []
+        for found, shape in zip(reads, self.field_shapes, strict=True):
+            count, w = found[0] if len(found) == 1 else (0, None)
+            if w is None or min((*w.strides, w.step), default=0) < 0:
+                out.append((None, False))
+                continue
+            whole = Affine(0, (count, *w.sizes), (w.step, *w.strides))
+            out.append((w, math.prod(whole.sizes) == math.prod(shape)) if whole.injective() else (None, False))
+        return out
+
     @property
     def answer_windows(self) -> tuple[Window, ...]:
         return tuple(f for t in self.answer.terms for f in t.factors)

@@ -11,6 +11,7 @@ import numpy as np
 
 from semiring_struct.errors import ProgramError
 from semiring_struct.programs.affine import Affine, Length
+from semiring_struct.programs.einsum import contract
 from semiring_struct.programs.expression import Expression, Factor, Term, View
 
 
@@ -100,7 +101,16 @@ class Recorder:
             raise ProgramError(f"p.chart needs non-negative int sizes; got {sizes}")
         return self._chart(_assigned_name() or f"chart{len(self.charts)}", sizes)
 
+    def einsum(self, equation: str, *operands: object) -> Expression:
+        """`p.einsum("ab,bc->ac", x, y)`: contracted pairwise, in the order that opt_einsum finds."""
+        return contract(self, equation, [self.expression(x) for x in operands])
+
+    def inputs(self) -> list[View]:
+        """All fields, whole."""
+        return [self.input(i, Affine.contiguous(shape)) for i, shape in enumerate(self.field_shapes)]
+
     def input(self, index: int, affine: Affine) -> View:
+        """A field as an affine view."""
         return View(self, Factor(index, affine))
 
     def expression(self, value: object) -> Expression:
@@ -166,13 +176,15 @@ class Recorder:
         kept = []
         for term in terms:
             alive = 0 not in term.summed
-            for factor in self._chart_factors(term):
+            for factor in term.factors:
                 if factor.affine.per_length:
                     if target is not None:
                         raise ProgramError(
                             f"{self.name_of(factor)} is indexed by p.length in a statement; "
                             "a length may index only where the answer is read"
                         )
+                    continue
+                if factor.buffer != len(self.field_shapes):
                     continue
                 factor.affine.window(self._book.read)[...] = True
                 alive = alive and bool(factor.affine.window(self._book.written).any())
@@ -216,9 +228,10 @@ def _assigned_name() -> str | None:
         return None
     lines = inspect.getframeinfo(caller).code_context
     try:
-        statement = ast.parse(lines[0].strip()).body[0] if lines else None
+        statements = ast.parse(lines[0].strip()).body if lines else []
     except SyntaxError:
         return None
+    statement = statements[0] if statements else None  # none where the source file is not what is running
     if not isinstance(statement, ast.Assign):
         return None
     target, value = statement.targets[0], statement.value

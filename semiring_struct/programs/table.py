@@ -9,9 +9,9 @@ from functools import cached_property
 from semiring_struct.programs.affine import Affine
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
-    """Cells `offset + step * t + sum_d index_d * strides_d` of a buffer; `t` counts the turns of the loop around the row."""
+    """Cells `offset + step * t + sum_d index_d * strides_d` of a buffer; `t` counts the turns of the row's loop."""
 
     buffer: int
     offset: int
@@ -30,7 +30,7 @@ class Window:
         return Affine(0, tuple(s for s, _ in live), tuple(t for _, t in live)).injective()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowTerm:
     """⊗ of windows over `(*out, *summed)`; `size` alternatives per cell."""
 
@@ -42,7 +42,7 @@ class RowTerm:
         return math.prod(self.summed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """`target = ⊕ over terms and summed dims`, for every cell of `out` at once (none of them reads another)."""
 
@@ -60,7 +60,7 @@ class Row:
         return (self.target, *(f for t in self.terms for f in t.factors))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """`count` turns of a loop over `rows`, one after the other; `count == 1` for a row on its own."""
 

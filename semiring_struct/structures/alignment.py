@@ -32,8 +32,8 @@ class Alignment(DynamicProgram):
         - match: `(n, m)`; `[i, j]` aligns `x_i` with `y_j`.
         - delete: `(n, m+1)`; `[i, j]` aligns `x_i` with a gap after `j` symbols of `y`.
         - insert: `(n+1, m)`; `[i, j]` aligns `y_j` with a gap after `i` symbols of `x`.
-        - event: the same; counts where tied. labels: `(n, 2)`: `[i, 0]` is 0 if `x_i` is matched and 1 if it is deleted,
-          `[i, 1]` the column `j` of that part; the insertions follow.
+        - event: the same; counts where tied. labels: `(n, 2)`: `[i, 0]` is 0 if `x_i` is matched and 1 if it is
+          deleted, `[i, 1]` the column `j` of that part; the insertions follow.
         - lengths: a pair, of `x` and of `y`.
 
     Cost: `O(n m)` time and memory.

@@ -19,10 +19,10 @@ from semiring_struct.structures.lengths import bounds_of
 from semiring_struct.structures.shapes import Declaration
 
 _HANDLES: dict[object, int] = {}
-_DERIVED = ("event_dims", "handle", "declaration")
+_DERIVED = ("_own_handle", "declaration")
 
 
-class Structure(ABC):
+class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what they provide, and share no method
     """A combinatorial family. `event_dim` is the number of trailing dims of one event, one per field."""
 
     event_dim: ClassVar[int | tuple[int, ...]] = 1
@@ -38,7 +38,7 @@ class Structure(ABC):
         return self
 
     def prepare(self, log_potentials: Any) -> Any:
-        """From what the user gives to the fields of the program: ordinary differentiable torch. Default: as they are."""
+        """From what the user gives to the fields of the program: ordinary differentiable torch. Default: the same."""
         return log_potentials
 
     @property
@@ -57,7 +57,7 @@ class Structure(ABC):
         """
         raise UnsupportedQueryError(f"{type(self).__name__} defines no labels; give events")
 
-    @cached_property
+    @property
     def event_dims(self) -> tuple[int, ...]:
         """`event_dim` as a tuple, one entry per field."""
         return self.event_dim if isinstance(self.event_dim, tuple) else (self.event_dim,)
@@ -70,8 +70,9 @@ class Structure(ABC):
     def field_names(self) -> tuple[str, ...]:
         return tuple(self.shapes) if self.shapes else tuple(f"field{i}" for i in range(len(self.event_dims)))
 
+    @torch.compiler.assume_constant_result
     def letters(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
-        """The sizes of the letters for event shapes; an undeclared structure has `n`, the first size of its first field."""
+        """The sizes of the letters for event shapes; without declared shapes, `n` is the first field's first size."""
         for name, shape, rank in zip(self.field_names, shapes, self.event_dims, strict=True):
             if len(shape) != rank:
                 raise ShapeError(f"{type(self).__name__} needs {name} with {rank} event dims; got {tuple(shape)}")
@@ -118,7 +119,8 @@ class Structure(ABC):
             raise TypeError(f"labels must be integers; got {labels.dtype}")
         rank = len(code.shape)
         if labels.dim() < rank or tuple(labels.shape[labels.dim() - rank :]) != code.shape:
-            raise ShapeError(f"{type(self).__name__} labels have shape (*batch, {code.shape}); got {tuple(labels.shape)}")
+            needed = ", ".join(["*batch", *map(str, code.shape)])
+            raise ShapeError(f"{type(self).__name__} labels have shape ({needed}); got {tuple(labels.shape)}")
         batch = tuple(labels.shape[: labels.dim() - rank])
         full = tuple(sizes[letter] for letter in this.sides)
         bounds = bounds_of(type(self).__name__, lengths, full, batch, labels.device)
@@ -128,6 +130,10 @@ class Structure(ABC):
         if not isinstance(like, tuple | list):
             return out[0]
         return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings only: a handle means nothing in another process."""
+        return {k: v for k, v in vars(self).items() if k not in _DERIVED}
 
     def __repr__(self) -> str:
         settings = {k: v for k, v in vars(self).items() if k not in _DERIVED}
@@ -146,9 +152,17 @@ class DynamicProgram(Structure):
     def inside(self, p: Recorder, *fields: Expression) -> Expression:
         """The program."""
 
-    @cached_property
+    @property
     def handle(self) -> int:
         """The integer by which machines and compiled graphs refer to this program; the same for equal structures."""
+        return self._handle()
+
+    @torch.compiler.assume_constant_result
+    def _handle(self) -> int:
+        return self._own_handle
+
+    @cached_property
+    def _own_handle(self) -> int:
         settings = {k: v for k, v in vars(self).items() if k not in _DERIVED}
         try:
             key: object = (type(self), tuple(sorted(settings.items())))

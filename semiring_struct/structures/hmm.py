@@ -18,16 +18,17 @@ def hmm(initial: Tensor, transition: Tensor, emission: Tensor, observations: Ten
         emission: `(*batch, c, v)`, `[a, o]` observation `o` in state `a`, normalised over `o`.
         observations: `(*batch, n)` integers in `0..v-1`.
 
-    Returns potentials with `transition` of shape `(*batch, 1, c, c)`; their log-partition is the log-probability of the
-    observations. Raises `ShapeError` for shapes that do not fit and `ValueError` for observations out of range.
+    Returns potentials with `transition` of shape `(*batch, 1, c, c)`; their log-partition is the log-probability of
+    the observations.
+    Raises `ShapeError` for shapes that do not fit and `ValueError` for observations out of range.
     Reference: Rabiner 1989, sec. II-III [rabiner1989].
     """
     c = initial.shape[-1] if initial.dim() else -1
     if transition.shape[-2:] != (c, c) or emission.dim() < 2 or emission.shape[-2] != c or observations.dim() < 1:
         raise ShapeError(
-            "hmm needs initial (*batch, c), transition (*batch, c, c) [from, to], emission (*batch, c, v), observations "
-            f"(*batch, n); got {tuple(initial.shape)}, {tuple(transition.shape)}, {tuple(emission.shape)}, "
-            f"{tuple(observations.shape)}"
+            "hmm needs initial (*batch, c), transition (*batch, c, c) [from, to], emission (*batch, c, v), "
+            f"observations (*batch, n); got {tuple(initial.shape)}, {tuple(transition.shape)}, "
+            f"{tuple(emission.shape)}, {tuple(observations.shape)}"
         )
     if observations.is_floating_point():
         raise TypeError(f"observations must be integers; got {observations.dtype}")

@@ -32,7 +32,8 @@ def _one_length(who: str, lengths: Any, n: int, batch: tuple[int, ...], device: 
     if isinstance(lengths, int | list):
         lengths = torch.as_tensor(lengths, device=device)
     if not isinstance(lengths, Tensor):
-        raise TypeError(f"{who}: lengths must be an integer tensor {batch} or a boolean mask; got {type(lengths).__name__}")
+        got = type(lengths).__name__
+        raise TypeError(f"{who}: lengths must be an integer tensor {batch} or a boolean mask; got {got}")
     if lengths.dtype == torch.bool:
         if not lengths.dim() or lengths.shape[-1] != n:
             raise ShapeError(f"{who}: a mask has shape (*batch, {n}), True = keep; got {tuple(lengths.shape)}")

@@ -29,8 +29,8 @@ class SemiMarkov(DynamicProgram):
 
     Shape (after any batch dims):
         - segment: `(n, w, c)`; `[i, k, l]` scores label `l` on positions `i .. i+k`. Segments past the end are ignored.
-        - transition: `(n, c, c)` or `(1, c, c)` (tied); `[i, a, b]`: a segment labelled `b` that starts at `i` follows one
-          labelled `a`. Row 0 is never used when untied.
+        - transition: `(n, c, c)` or `(1, c, c)` (tied); `[i, a, b]`: a segment labelled `b` that starts at `i` follows
+          one labelled `a`. Row 0 is never used when untied.
         - event: the same; a count where tied. labels: `(n, 2)`: where a segment starts at `i`, `[i, 0]` is its `k` and
           `[i, 1]` its label; -1 elsewhere.
 
@@ -66,7 +66,9 @@ class SemiMarkov(DynamicProgram):
         kept = prefix_mask(lengths[:, 0], n)
         width, label = labels.unbind(-1)
         starts = kept & (width >= 0)
-        refuse_where(starts & ((width >= w) | (label < 0) | (label >= c)), f"segments need k in 0..{w - 1}, label in 0..{c - 1}")
+        bad = (width >= w) | (label < 0) | (label >= c)
+        bad = (starts & bad) | (kept & (width < -1))
+        refuse_where(bad, f"segments need k in 0..{w - 1} and a label in 0..{c - 1}, or k = -1 where none starts")
         at = torch.arange(n, device=labels.device)
         stop = torch.where(starts, at + width + 1, 0)
         covered = torch.nn.functional.one_hot(stop.clamp(max=n), n + 1)[..., 1:].sum(1)

@@ -15,7 +15,7 @@ from semiring_struct.structures.labels import LabelCode, code_of
 
 @final
 class SpanTree(DynamicProgram):
-    r"""Binary trees over `n` leaves; every span of width 1 to `n` of the tree scores, with one of `c` labels if labelled.
+    r"""Binary trees over `n` leaves; every span of width 1 to `n` of the tree scores, with one of `c` labels if any.
 
     .. math:: T_{i,j} = s_{i,j} \otimes \bigoplus_{i \le k < j} T_{i,k} \otimes T_{k+1,j}, \qquad T_{i,i} = s_{i,i}
 
@@ -74,9 +74,10 @@ class SpanTree(DynamicProgram):
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
         """One-hot labels of the spans; raises where the spans are no binary tree over the leaves."""
         n, c = sizes["n"], sizes.get("c", 1)
-        refuse_where(labels >= c, f"SpanTree labels must lie in 0..{c - 1}, or be -1 where there is no span")
         inside = prefix_mask(lengths[:, 0], n)
         kept = inside[:, :, None] & inside[:, None, :] & torch.ones(n, n, dtype=torch.bool, device=labels.device).triu()
+        bad = kept & ((labels >= c) | (labels < -1))
+        refuse_where(bad, f"SpanTree labels must lie in 0..{c - 1}, or be -1 where there is no span")
         used = kept & (labels >= 0)
         refuse_where(~_binary(used, lengths[:, 0]), "SpanTree labels must mark the 2n-1 spans of one binary tree")
         event = torch.nn.functional.one_hot(labels.clamp(0, c - 1), c) * used[..., None]

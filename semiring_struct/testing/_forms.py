@@ -102,21 +102,3 @@ def check_semirings(case: Case) -> None:
         value = read(semiring)
         between = (value >= best - 1e-9) & (value <= total + 1e-9)
         require(between.all(), f"evaluate({name})", "is not between the best score and log_partition")
-
-
-def check_labels(case: Case) -> None:
-    """Events to labels and back; labels wherever a query takes or gives events."""
-    if not hasattr(case.structure, "to_labels"):
-        return
-    one = case.potentials
-    event = inference.argmax(case.structure, one, lengths=case.lengths)
-    labels = inference.argmax(case.structure, one, labels=True, lengths=case.lengths)
-    require(not labels.is_floating_point(), "argmax(labels=True)", f"dtype {labels.dtype}")
-    coded = case.structure.to_labels(event, case.lengths)
-    require(torch.equal(labels, coded), "argmax(labels=True)", "differs from to_labels of the event")
-    drawn = inference.sample(case.structure, one, (40,), lengths=case.lengths, generator=case.generator, labels=True)
-    potentials, lengths = case.spread(40)
-    log_probs = inference.log_prob(case.structure, potentials, drawn, lengths=lengths).reshape(40, -1)
-    listed = case.truth.log_probabilities(case.phi)
-    near = (log_probs.unsqueeze(1) - listed).abs().amin(1)
-    require((near < 1e-8).all(), "sample(labels=True)", "a draw has the log_prob of no event")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct import inference
-from semiring_struct.testing import _best, _draws, _forms, _gradients, _infeasible, _sums
+from semiring_struct.testing import _best, _draws, _forms, _gradients, _infeasible, _labels, _sums
 from semiring_struct.testing._case import Case, Lengths
 from semiring_struct.testing._parts import Fields, Parts, fields_of
 from semiring_struct.testing._truth import Truth
@@ -84,7 +84,7 @@ def check_feasible(case: Case, sizes: tuple[int, ...], draws: int) -> None:
     _forms.check_semirings(case)
     _forms.check_precisions(case)
     _forms.check_batch_dims(case)
-    _forms.check_labels(case)
+    _labels.check_labels(case)
     if sizes:
         _forms.check_masks(case, sizes)
 

@@ -19,8 +19,17 @@ EVERYWHERE = [rules.star_imports]
 IN_PACKAGE = [rules.data_attributes, rules.sentinels, rules.long_functions, rules.keyword_tunnels]
 NOT_IN_TESTING = [rules.asserts, rules.host_syncs]
 
+# What structures are made of; every other file of the room is a structure.
+NO_STRUCTURES = {"base.py", "labels.py", "lengths.py", "shapes.py"}
+
+OURS = "tells the type checker what the table guarantees; nothing a user passes can make it fail"
 # (file, rule) -> why the file may; a line here that nothing needs any more fails.
-ALLOWED: dict[tuple[str, str], str] = {}
+ALLOWED: dict[tuple[str, str], str] = {
+    ("semiring_struct/executors/__init__.py", "names_only"): "offers the one machine there is; machines know no seam",
+    ("semiring_struct/executors/eager/forward.py", "asserts"): OURS,
+    ("semiring_struct/executors/eager/local.py", "asserts"): OURS,
+    ("semiring_struct/executors/eager/reverse.py", "asserts"): OURS,
+}
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -32,7 +41,8 @@ def lines_of(path: Path) -> int:
 
 
 def line_limit(path: Path) -> int:
-    return STRUCTURE_LINES if path.is_relative_to(PACKAGE / "structures") else FILE_LINES
+    structure = path.is_relative_to(PACKAGE / "structures") and path.name not in NO_STRUCTURES
+    return STRUCTURE_LINES if structure else FILE_LINES
 
 
 def rules_for(path: Path) -> Iterator[rules.Rule]:

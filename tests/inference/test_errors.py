@@ -47,7 +47,7 @@ def test_wrong_kinds_of_argument(query):
         query(TREE, torch.zeros(3, 3, dtype=torch.long))
     with pytest.raises(TypeError, match=r"complex|dtype"):
         query(TREE, torch.zeros(3, 3, dtype=torch.complex64))
-    with pytest.raises(TypeError):
+    with pytest.raises((TypeError, ValueError), match="dtype"):
         query(CHAIN, ss.ChainPotentials(emission, transition.float()))
 
 
@@ -100,7 +100,7 @@ def test_infeasible_instances_are_named():
 def test_labels_out_of_range():
     phi = chain_potentials()
     for labels in ([[0, 1, 3, 0]] * 2, [[0, -1, 1, 0]] * 2, [[0, -100, 1, 0]] * 2):
-        with pytest.raises(ValueError, match="label"):
+        with pytest.raises(ValueError, match=r"label|tag"):
             ss.log_prob(CHAIN, phi, torch.tensor(labels))
     with pytest.raises(ss.ShapeError):
         ss.log_prob(CHAIN, phi, torch.zeros(2, 3, dtype=torch.long))
@@ -122,7 +122,7 @@ def test_bad_values_of_k_and_sample_shape():
     with pytest.raises((TypeError, ValueError)):
         ss.sample(TREE, phi, (-1,))
     with pytest.raises(ValueError, match="alpha"):
-        ss.renyi_entropy(TREE, phi, 0.0)
+        ss.renyi_entropy(TREE, phi, -0.5)
 
 
 def test_something_that_is_no_structure():

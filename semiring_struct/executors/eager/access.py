@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -20,24 +21,42 @@ def look(buffer: Tensor, w: Window, t: int = 0, turns: int | None = None) -> Ten
 
 
 def _strided(buffer: Tensor, offset: int, sizes: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
-    batch, batch_stride = buffer.shape[0], buffer.stride(0)
-    if not strides or min(strides) >= 0:
-        return buffer.as_strided((batch, *sizes), (batch_stride, *strides), buffer.storage_offset() + offset)
+    if strides and min(strides) < 0:
+        view, back = _ahead(buffer, offset, sizes, strides)
+        return view.flip(back)
+    return buffer.as_strided(
+        (buffer.shape[0], *sizes), (buffer.stride(0), *strides), buffer.storage_offset() + offset
+    )
+
+
+def target(buffer: Tensor, w: Window, t: int = 0) -> tuple[Tensor, list[int]]:
+    """The cells of a window to write to, and the dims along which what is written must be flipped first."""
+    cells, back = _ahead(buffer, w.offset + w.step * t, w.sizes, w.strides)
+    return cells, back
+
+
+def targets_by_turn(buffer: Tensor, w: Window, count: int) -> Iterator[tuple[Tensor, list[int]]]:
+    """The same for each turn of a loop, all views made at once."""
+    if w.step < 0:
+        return (target(buffer, w, t) for t in range(count))
+    cells, back = _ahead(buffer, w.offset, (count, *w.sizes), (w.step, *w.strides))
+    return ((c, [d - 1 for d in back]) for c in cells.unbind(1))
+
+
+def _ahead(
+    buffer: Tensor, offset: int, sizes: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[Tensor, list[int]]:
+    """A strided view along which every stride is positive, and the dims that this turned around."""
     back = [d for d, s in enumerate(strides) if s < 0]
     offset += sum(strides[d] * (sizes[d] - 1) for d in back)
-    ahead = tuple(abs(s) for s in strides)
-    view = buffer.as_strided((batch, *sizes), (batch_stride, *ahead), buffer.storage_offset() + offset)
-    return view.flip([d + 1 for d in back])
+    cells = _strided(buffer, offset, sizes, tuple(abs(s) for s in strides))
+    return cells, [d + 1 for d in back]
 
 
 def store(buffer: Tensor, w: Window, t: int, value: Tensor) -> None:
     """Write the cells of a window (each once)."""
-    offset, strides = w.offset + w.step * t, w.strides
-    back = [d for d, s in enumerate(strides) if s < 0]
-    if back:
-        offset += sum(strides[d] * (w.sizes[d] - 1) for d in back)
-        value, strides = value.flip([d + 1 for d in back]), tuple(abs(s) for s in strides)
-    _strided(buffer, offset, w.sizes, strides).copy_(value)
+    cells, back = target(buffer, w, t)
+    cells.copy_(value.flip(back) if back else value)
 
 
 def accumulate(buffer: Tensor, w: Window, t: int, turns: int | None, value: Tensor) -> None:
@@ -52,15 +71,18 @@ def accumulate(buffer: Tensor, w: Window, t: int, turns: int | None, value: Tens
         value = value.squeeze([d + 1 for d in tied])
         keep = [d for d in range(len(sizes)) if d not in tied]
         sizes, strides = tuple(sizes[d] for d in keep), tuple(strides[d] for d in keep)
-    back = [d for d, s in enumerate(strides) if s < 0]
-    if back:
-        offset += sum(strides[d] * (sizes[d] - 1) for d in back)
-        value, strides = value.flip([d + 1 for d in back]), tuple(abs(s) for s in strides)
     if _injective(sizes, strides):
-        _strided(buffer, offset, sizes, strides).add_(value)
+        cells, back = _ahead(buffer, offset, sizes, strides)
+        cells.add_(value.flip(back) if back else value)
     else:
         cells = _addresses(sizes, strides, buffer.device) + offset
-        buffer.index_add_(1, cells, value.expand(value.shape[0], *sizes).reshape(value.shape[0], -1))
+        buffer.index_add_(1, cells, value.expand(value.shape[0], *sizes).flatten(1))
+
+
+def sole_view(buffer: Tensor, w: Window, t: int, turns: int | None) -> Tensor:
+    """The cells of a window that alone reads them, for writing."""
+    sizes, strides = (w.sizes, w.strides) if turns is None else ((turns, *w.sizes), (w.step, *w.strides))
+    return _strided(buffer, w.offset + w.step * t, sizes, strides)
 
 
 @lru_cache(maxsize=4096)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.eager.access import look, store
-from semiring_struct.executors.eager.local import Alternatives, Buffers, alternatives, split
+from semiring_struct.executors.eager.access import look, store, target, targets_by_turn
+from semiring_struct.executors.eager.local import Alternatives, Buffers, Plan, alternatives, floor, plan, views, views_by_turn
 from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Row
 from semiring_struct.semirings import Reduction
@@ -18,10 +18,21 @@ def fill(program: Program, reduction: Reduction, fields: list[Tensor]) -> Buffer
     charts = torch.full((fields[0].shape[0], program.cells), -torch.inf, dtype=wide, device=fields[0].device)
     buffers = Buffers(fields, charts)
     for block in program.blocks:
-        for t in range(block.count):
-            for row in block.rows:
-                a = alternatives(row, buffers, t)
-                store(charts, row.target, t, a.total(None if a.x is None else reduction.value(a.x)))
+        plans = [plan(row) for row in block.rows]
+        if block.count == 1:
+            turns = [[(p, views(p, buffers), target(charts, p.row.target))] for p in plans]
+        else:
+            each = [views_by_turn(p, buffers, block.count) for p in plans]
+            targets = [targets_by_turn(charts, p.row.target, block.count) for p in plans]
+            turns = (
+                zip(plans, vs, ts, strict=True)
+                for vs, ts in zip(zip(*each, strict=True), zip(*targets, strict=True), strict=True)
+            )
+        for turn in turns:
+            for p, v, (cells, back) in turn:
+                a = alternatives(p, v, buffers)
+                value = a.total(None if a.x is None else reduction.value(a.x))
+                cells.copy_(value.flip(back) if back else value)
     return buffers
 
 
@@ -39,7 +50,7 @@ class Answer:
         for term in self.row.terms:
             self.places.append([self._addresses(f, lengths) for f in term.factors])
 
-    def _addresses(self, window, lengths: Tensor) -> Tensor:  # noqa: ANN001
+    def _addresses(self, window, lengths: Tensor) -> Tensor:
         cells = torch.from_numpy(window.at(0).addresses().reshape(1, -1)).to(lengths.device)
         for side, _, stride in window.per_length:
             cells = cells + lengths[:, side : side + 1] * stride
@@ -47,11 +58,11 @@ class Answer:
             cells = torch.where(self.empty[:, None], 0, cells)
         return cells.expand(lengths.shape[0], -1)
 
-    def gather(self, buffers: Buffers, fill_empty: bool = False) -> list[list[Tensor]]:
+    def gather(self, buffers: Buffers) -> list[list[Tensor]]:
         """Per term and factor `(batch, *out, *summed)`."""
         return [
             [
-                buffers[f.buffer].gather(1, at).reshape(-1, *f.sizes).to(buffers.charts.dtype)
+                buffers[f.buffer].gather(1, at).reshape(buffers.batch, *f.sizes).to(buffers.charts.dtype)
                 for f, at in zip(term.factors, places, strict=True)
             ]
             for term, places in zip(self.row.terms, self.places, strict=True)
@@ -63,56 +74,53 @@ class Answer:
         if not self.row.terms:
             x = buffers.charts.new_full((*shape, 1), -torch.inf)
         else:
-            x = torch.cat([self._flat(fs, term, buffers) for fs, term in zip(self.gather(buffers), self.row.terms, strict=True)], -1)
-        top = x.amax(-1, keepdim=True)
-        top = top.masked_fill_(top == -torch.inf, 0.0)
+            found = zip(self.gather(buffers), self.row.terms, strict=True)
+            x = torch.cat([self._flat(factors, term, buffers) for factors, term in found], -1)
+        top = floor(x.amax(-1, keepdim=True))
         return Alternatives((x - top).to(buffers.narrow), top.squeeze(-1), None)
 
-    def _flat(self, factors: list[Tensor], term, buffers: Buffers) -> Tensor:  # noqa: ANN001
+    def _flat(self, factors: list[Tensor], term, buffers: Buffers) -> Tensor:
         x = buffers.charts.new_zeros((buffers.batch, *self.row.out, *term.summed))
         for f in factors:
             x = x + f
-        return x.reshape(buffers.batch, *self.row.out, -1)
+        return x.reshape(buffers.batch, *self.row.out, term.size)
 
     def total(self, reduction: Reduction, buffers: Buffers) -> Tensor:
         a = self.alternatives(buffers)
         assert a.x is not None
         value = a.total(reduction.value(a.x))
-        return torch.where(self.empty.reshape(-1, *([1] * len(self.row.out))), 0.0, value)
+        return torch.where(self.empty.reshape(buffers.batch, *([1] * len(self.row.out))), 0.0, value)
 
 
 def fill_tangents(program: Program, reduction: Reduction, buffers: Buffers, tangents: list[Tensor]) -> Buffers:
     """Directional derivatives of every cell, given those of the fields."""
     dots = Buffers(tangents, torch.zeros_like(buffers.charts, dtype=buffers.narrow))
     for block in program.blocks:
+        plans = [plan(row) for row in block.rows]
         for t in range(block.count):
-            for row in block.rows:
-                a = alternatives(row, buffers, t, late=False)
-                late, moved = moves(row, dots, t)
-                if a.x is not None:
-                    assert moved is not None
+            for p in plans:
+                a = alternatives(p, views(p, buffers, t), buffers, late=False)
+                late, moved = moves(p, dots, t)
+                if a.x is not None and moved is not None:
                     rise = (reduction.slope(a.x) * moved).sum(-1)
                     late = rise if late is None else rise + late
                 if late is not None:
-                    store(dots.charts, row.target, t, late)
+                    store(dots.charts, p.row.target, t, late)
     return dots
 
 
-def moves(row: Row, dots: Buffers, t: int, turns: int | None = None) -> tuple[Tensor | None, Tensor | None]:
+def moves(p: Plan, dots: Buffers, t: int, turns: int | None = None) -> tuple[Tensor | None, Tensor | None]:
     """Tangents of a row's late factors `(batch, [turns,] *out)`, and of its alternatives `(batch, [turns,] *out, k)`."""
-    parts, rank = split(row), len(row.out)
-    head = (dots.batch,) if turns is None else (dots.batch, turns)
+    v = views(p, dots, t, turns, bare=False)
     late = None
-    for f in parts.late:
-        v = look(dots[f.buffer], f, t, turns)
-        v = v[(..., *([0] * (len(f.sizes) - rank)))] if len(f.sizes) > rank else v
-        late = v if late is None else late + v
-    if len(row.terms) == 1 and not row.terms[0].summed:
+    for f in v.late:
+        late = f if late is None else late + f
+    if not p.chooses:
         return late, None
     xs = []
-    for term, inner in zip(row.terms, parts.inner, strict=True):
-        x = torch.zeros((*head, *row.out, *term.summed), dtype=dots.narrow, device=dots.charts.device)
+    for term, inner in zip(p.row.terms, v.inner, strict=True):
+        x = torch.zeros((*v.lead, *p.row.out, *term.summed), dtype=dots.narrow, device=dots.charts.device)
         for f in inner:
-            x = x + look(dots[f.buffer], f, t, turns)
-        xs.append(x.reshape(*head, *row.out, -1))
+            x = x + f
+        xs.append(x.reshape(*v.lead, *p.row.out, term.size))
     return late, xs[0] if len(xs) == 1 else torch.cat(xs, -1)

@@ -5,6 +5,8 @@ Gradients, where they are asked for, come from autograd's tape.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,12 +18,13 @@ from semiring_struct.semirings import Semiring
 
 
 def total(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
-    """The answer's element: `fields (batch, size)` lifted here -> `(s, batch, *out)`."""
+    """The answer's element: `fields (batch, *event)` lifted here -> `(s, batch, *out)`."""
     lifted = [semiring.lift(f) for f in fields]
     zero = semiring.zero(torch.zeros((fields[0].shape[0], program.cells), dtype=fields[0].dtype, device=lengths.device))
     s, batch = zero.shape[:2]
     taped = torch.is_grad_enabled() and any(f.requires_grad for f in lifted)
-    run = _Run(program, semiring, [f.reshape(s * batch, -1) for f in lifted], zero.reshape(s * batch, -1), s, taped)
+    flat = [f.reshape(s * batch, math.prod(f.shape[2:])).contiguous() for f in lifted]
+    run = _Run(program, semiring, flat, zero.reshape(s * batch, program.cells), s, taped)
     for block in program.blocks:
         for t in range(block.count):
             for row in block.rows:
@@ -39,16 +42,16 @@ class _Run:
         self.buffers = Buffers(fields, charts)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.reshape(self.s, -1, *x.shape[1:])
+        return x.reshape(self.s, x.shape[0] // self.s, *x.shape[1:])
 
     def row(self, row: Row, t: int) -> None:
         terms = [self._term([self._read(f, t) for f in term.factors], term, row) for term in row.terms]
         value = self.semiring.sum(torch.cat(terms, -1), -1)
         if self.taped:
             self.buffers.charts = self.buffers.charts.clone()
-        store(self.buffers.charts, row.target, t, value.reshape(-1, *row.out))
+        store(self.buffers.charts, row.target, t, value.reshape(self.buffers.batch, *row.out))
 
-    def _read(self, f, t: int) -> Tensor:  # noqa: ANN001
+    def _read(self, f, t: int) -> Tensor:
         return self._split(look(self.buffers[f.buffer], f, t))
 
     def _term(self, factors: list[Tensor], term: RowTerm, row: Row) -> Tensor:
@@ -78,5 +81,5 @@ class _Run:
             terms.append(self._term(factors, term, row))
         like = torch.zeros((batch, *row.out), dtype=self._plain(), device=self.buffers.charts.device)
         value = self.semiring.sum(torch.cat(terms, -1), -1) if terms else self.semiring.zero(like)
-        empty = answer.empty.reshape(-1, *([1] * len(row.out)))
+        empty = answer.empty.reshape(batch, *([1] * len(row.out)))
         return torch.where(empty, self.semiring.one(like), value)

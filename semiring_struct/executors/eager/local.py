@@ -1,7 +1,8 @@
-"""One row at a time: its alternatives, centred, and what a reduction makes of them."""
+"""One row at a time: its alternatives, centred, ready for a reduction."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.eager.access import look
-from semiring_struct.programs.table import Row, RowTerm, Window, outer
+from semiring_struct.programs.table import Row, Window, outer
 
 
 @dataclass
@@ -28,37 +29,85 @@ class Buffers:
 
     @property
     def narrow(self) -> torch.dtype:
+        """The dtype of exponentials and gradients."""
         return self.fields[0].dtype
 
     @property
     def batch(self) -> int:
+        """How many instances."""
         return self.charts.shape[0]
 
 
-@dataclass(frozen=True)
-class Split:
-    """A row's factors: those inside the ⊕ (per term), and those that multiply its result (`late`)."""
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A row's factors, sorted once: those inside the ⊕ per term, and those that multiply its result (`late`).
 
+    `bare[i][j]` is the factor `inner[i][j]` without its out dims, where it has none and its row has a single term.
+    """
+
+    row: Row
     inner: tuple[tuple[Window, ...], ...]
     late: tuple[Window, ...]
+    bare: tuple[tuple[Window | None, ...], ...]
+    thin: tuple[Window, ...]
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a cell has more than one alternative to choose from."""
+        return len(self.row.terms) != 1 or bool(self.row.terms[0].summed)
 
 
 @lru_cache(maxsize=65536)
-def split(row: Row) -> Split:
+def plan(row: Row) -> Plan:
     """A lone term's factors that do not vary over its alternatives wait until after the ⊕."""
-    if len(row.terms) != 1:
-        return Split(tuple(t.factors for t in row.terms), ())
-    factors, rank = row.terms[0].factors, len(row.out)
-    late = tuple(f for f in factors if outer(f, rank))
-    return Split((tuple(f for f in factors if f not in late),), late)
+    rank, single = len(row.out), len(row.terms) == 1
+    late = tuple(f for f in row.terms[0].factors if outer(f, rank)) if single else ()
+    inner = tuple(tuple(f for f in t.factors if f not in late) for t in row.terms)
+    bare = tuple(tuple(_bare(f, rank) if single else None for f in factors) for factors in inner)
+    thin = tuple(Window(f.buffer, f.offset, f.sizes[:rank], f.strides[:rank], f.step, f.per_length) for f in late)
+    return Plan(row, inner, late, bare, thin)
 
 
-@lru_cache(maxsize=65536)
 def _bare(w: Window, rank: int) -> Window | None:
-    """The window without its out dims, if it does not vary over them."""
     if any(w.strides[:rank]) or not rank:
         return None
     return Window(w.buffer, w.offset, (1,) * rank + w.sizes[rank:], w.strides, w.step, w.per_length)
+
+
+@dataclass
+class Views:
+    """The factors of a row as tensors, laid out like the plan's `inner` (bare where it can be) and `late`."""
+
+    inner: Sequence[Sequence[Tensor]]
+    late: Sequence[Tensor]
+    lead: tuple[int, ...]
+
+
+def views(p: Plan, buffers: Buffers, t: int = 0, turns: int | None = None, bare: bool = True) -> Views:
+    """The factors at turn `t`, or at `turns` turns from `t` on."""
+    slim = bare and buffers.charts.dtype != buffers.narrow
+
+    def see(f: Window, b: Window | None) -> Tensor:
+        keep = f if b is None or not slim or f.buffer != len(buffers.fields) else b
+        return look(buffers[f.buffer], keep, t, turns)
+
+    inner = [[see(f, b) for f, b in zip(fs, bs, strict=True)] for fs, bs in zip(p.inner, p.bare, strict=True)]
+    late = [look(buffers[f.buffer], f, t, turns) for f in p.thin]
+    return Views(inner, late, (buffers.batch,) if turns is None else (buffers.batch, turns))
+
+
+def views_by_turn(p: Plan, buffers: Buffers, count: int) -> Iterator[Views]:
+    """The same for each turn of a loop in turn, all views made at once."""
+    factors = [*p.late, *(f for inner in p.inner for f in inner)]
+    if any(f.step < 0 or min(f.strides, default=0) < 0 for f in factors):
+        for t in range(count):                               # a view turned around is a copy: made when it is read
+            yield views(p, buffers, t)
+        return
+    whole = views(p, buffers, 0, count)
+    inner = [[v.unbind(1) for v in vs] for vs in whole.inner]
+    late = [v.unbind(1) for v in whole.late]
+    for t in range(count):
+        yield Views([[v[t] for v in vs] for vs in inner], [v[t] for v in late], (buffers.batch,))
 
 
 @dataclass
@@ -70,68 +119,57 @@ class Alternatives:
     late: Tensor | None
 
     def total(self, value: Tensor | None) -> Tensor:
-        if value is not None:
-            assert self.top is not None
-            value = value.to(self.top.dtype).add_(self.top)
-            return value if self.late is None else value.add_(self.late)
-        assert self.late is not None
-        return self.late
+        """The cells, from the reduction's value of `x`."""
+        if value is None or self.top is None:
+            return self.late if self.late is not None else torch.zeros(())
+        value = value.to(self.top.dtype).add_(self.top)
+        return value if self.late is None else value.add_(self.late)
 
 
-def alternatives(row: Row, buffers: Buffers, t: int = 0, turns: int | None = None, late: bool = True) -> Alternatives:
-    """Gather and multiply the factors of a row's cells at turn `t`, or at `turns` turns from `t`."""
-    parts = split(row)
-    after = _product(parts.late, buffers, t, turns, row) if late and parts.late else None
-    if len(row.terms) == 1 and not row.terms[0].summed:
-        if late and after is None:
-            lead = (buffers.batch,) if turns is None else (buffers.batch, turns)
-            after = buffers.charts.new_zeros((*lead, *row.out))
+def alternatives(p: Plan, v: Views, buffers: Buffers, late: bool = True) -> Alternatives:
+    """Multiply the factors of a row's cells, and centre: the largest alternative of each cell is taken off."""
+    wide = buffers.charts.dtype
+    after = None
+    if late:
+        for f in v.late:
+            after = f.to(wide) if after is None else after + f
+    if not p.chooses:
         return Alternatives(None, None, after)
-    if len(row.terms) == 1:
-        x, shift = _term(row.terms[0], parts.inner[0], row, buffers, t, turns, centre=True)
+    if len(p.row.terms) == 1:
+        x, shift = _term(p, 0, v, buffers)
     else:
-        terms = zip(row.terms, parts.inner, strict=True)
-        xs = [_term(term, inner, row, buffers, t, turns, centre=False)[0] for term, inner in terms]
-        x, shift = torch.cat([v.to(buffers.charts.dtype) for v in xs], -1), None
-    top = x.amax(-1, keepdim=True)
-    top = top.masked_fill_(top == -torch.inf, 0.0)
+        x, shift = torch.cat([_term(p, i, v, buffers)[0].to(wide) for i in range(len(p.row.terms))], -1), None
+    top = floor(x.amax(-1, keepdim=True))
     x = (x - top).to(buffers.narrow) if x.dtype != buffers.narrow else x.sub_(top)
-    top = top.squeeze(-1).to(buffers.charts.dtype)
-    return Alternatives(x, top if shift is None else top + shift, after)
+    top = top.squeeze(-1).to(wide)
+    return Alternatives(x, top if shift is None else top.add_(shift), after)
 
 
-def _product(factors: tuple[Window, ...], buffers: Buffers, t: int, turns: int | None, row: Row) -> Tensor:
-    total = None
-    for f in factors:
-        rank = len(row.out)
-        thin = Window(f.buffer, f.offset, f.sizes[:rank], f.strides[:rank], f.step, f.per_length)
-        v = look(buffers[f.buffer], thin, t, turns)
-        total = v.to(buffers.charts.dtype) if total is None else total + v
-    assert total is not None
-    return total
+def floor(top: Tensor) -> Tensor:
+    """In place: the smallest finite number for -inf, which keeps -inf when it is taken off or added back."""
+    return top.clamp_min_(torch.finfo(top.dtype).min)
 
 
-def _term(
-    term: RowTerm, factors: tuple[Window, ...], row: Row, buffers: Buffers, t: int, turns: int | None, centre: bool
-) -> tuple[Tensor, Tensor | None]:
+def _term(p: Plan, i: int, v: Views, buffers: Buffers) -> tuple[Tensor, Tensor | None]:
     """The alternatives of one term, flat, always a new tensor; and what was taken off them, per cell."""
-    x, shift, fresh = None, None, False
-    lead, rank = (1 if turns is None else 2), len(row.out)
-    for f in factors:
-        bare = _bare(f, rank) if centre and f.buffer == len(buffers.fields) else None
-        v = look(buffers[f.buffer], f if bare is None else bare, t, turns)
-        if bare is not None and v.dtype != buffers.narrow:
-            most = v.amax(list(range(lead + rank, v.dim())), keepdim=True)
-            most = most.masked_fill_(most == -torch.inf, 0.0)
-            v = (v - most).to(buffers.narrow)
+    x, shift, fresh, rank = None, None, False, len(p.row.out)
+    lead, summed = len(v.lead), p.row.terms[i].summed
+    for f, w in zip(v.inner[i], p.bare[i], strict=True):
+        part, own = f, False
+        if w is not None and f.dtype != buffers.narrow:
+            # a chart factor shared by all cells: its largest entry comes off in float64, the rest is narrow
+            most = floor(f.amax(list(range(lead + rank, f.dim())), keepdim=True))
+            part, own = (f - most).to(buffers.narrow), True
             most = most.reshape(most.shape[: lead + rank])
             shift = most if shift is None else shift + most
-        x, fresh = (v, bare is not None) if x is None else (x + v, True)
-    head = (buffers.batch,) if turns is None else (buffers.batch, turns)
-    full = (*head, *row.out, *term.summed)
+        x, fresh = (part, own) if x is None else (x + part, True)
+    full = (*v.lead, *p.row.out, *summed)
     if x is None:
         x, fresh = torch.zeros(full, dtype=buffers.narrow, device=buffers.charts.device), True
     if x.shape != full:
         x, fresh = x.expand(full), False
-    flat = x.reshape(*head, *row.out, -1) if len(term.summed) != 1 else x
-    return (flat if fresh or flat.data_ptr() != x.data_ptr() else flat.clone()), shift
+    if len(summed) != 1:
+        flat = x.reshape(*v.lead, *p.row.out, p.row.terms[i].size)
+        fresh = fresh or flat.data_ptr() != x.data_ptr()
+        x = flat
+    return (x if fresh else x.clone()), shift

@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.eager.local import Buffers, alternatives
+from semiring_struct.executors.eager.local import Buffers, alternatives, plan, views
 from semiring_struct.executors.machine import Grow, Paths
 from semiring_struct.ops import NEG_INF
 from semiring_struct.programs import Program
@@ -31,6 +31,7 @@ def _table(program: Program, device: torch.device) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=256)
 def table_of(program: Program) -> Derivations:
+    """The program cell by cell, built once."""
     return derivations(program)
 
 
@@ -65,7 +66,8 @@ class Walk:
         total = torch.zeros(address.shape[:2], dtype=torch.float64, device=address.device)
         for q, buffer in enumerate(self.d.slots):
             at = address[..., q]
-            value = self.buffers[buffer][instance[:, None], at.clamp(min=0)]
+            places = self.buffers[buffer]
+            value = places[instance[:, None], at.clamp(min=0, max=places.shape[1] - 1)]
             total += torch.where(at == NONE, 0.0, value.double())
         return total.masked_fill_(ks >= self.t["count"][cell][:, None], NEG_INF), address
 
@@ -73,7 +75,10 @@ class Walk:
         """Addresses `(paths, picks, slots)` of the alternatives `pick (paths, picks)` of one cell per path."""
         a = (self.t["first"][cell][:, None] + pick).clamp(max=len(self.t["term"]) - 1)
         base = self.root[instance] if at_root else self.t["base"][cell]
-        start = base.gather(1, self.t["term"][a][..., None].expand(-1, -1, base.shape[-1]))
+        if base.shape[1] == 1:
+            start = base
+        else:
+            start = base.gather(1, self.t["term"][a][..., None].expand(-1, -1, base.shape[-1]))
         return torch.where(start == NONE, NONE, start + self.t["move"][a])
 
     def table(self) -> Tensor:
@@ -86,7 +91,7 @@ class Walk:
                 stretch = max(1, (1 << 19) // max(per_turn * self.buffers.batch, 1))
                 for t in range(0, block.count, stretch):
                     turns = min(stretch, block.count - t)
-                    x = alternatives(row, self.buffers, t, turns, late=False).x
+                    x = alternatives(plan(row), views(plan(row), self.buffers, t, turns), self.buffers, late=False).x
                     here = out[:, start : start + turns * per_turn]
                     if x is None:
                         here.fill_(1.0)
@@ -96,7 +101,7 @@ class Walk:
         return out
 
 
-# (step, cell, instance) -> (picked alternative of the cell, whether there is any)
+# (step, cell, instance) -> (addresses (paths, slots) of the picked alternative of each cell, whether there is any)
 Choose = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -104,8 +109,9 @@ def best(walk: Walk) -> Paths:
     """One best derivation per instance; the first alternative on ties."""
 
     def largest(step: int, cell: Tensor, instance: Tensor) -> tuple[Tensor, Tensor]:
-        value, index = walk.open(cell, instance, step == 0)[0].max(-1)
-        return index, value > NEG_INF
+        scores, address = walk.open(cell, instance, step == 0)
+        value, index = scores.max(-1)
+        return _take(address, index), value > NEG_INF
 
     return _single(walk, 1, largest)
 
@@ -124,17 +130,24 @@ def draws(walk: Walk, noise: Tensor) -> Paths:
 
     def draw(step: int, cell: Tensor, instance: Tensor) -> tuple[Tensor, Tensor]:
         if step == 0 or table is None:
-            return _draw(walk.open(cell, instance, step == 0)[0], noise[step])
+            scores, address = walk.open(cell, instance, step == 0)
+            pick, found = _draw(scores, noise[step])
+            return _take(address, pick), found
         start = walk.t["dense"][cell] + instance * walk.d.width
         low, high = torch.zeros_like(cell), (walk.t["count"][cell] - 1).clamp_(min=0)
-        last, goal = high, noise[step] * table[start + high]
+        last, goal = high, noise[step] * table.index_select(0, start + high)
         for _ in range(bits):
             middle = (low + high) // 2
-            right = table[start + middle] <= goal
+            right = table.index_select(0, start + middle) <= goal
             low, high = torch.where(right, middle + 1, low), torch.where(right, high, middle)
-        return torch.minimum(low, last), torch.ones_like(low, dtype=torch.bool)
+        pick = torch.minimum(low, last)
+        return walk.addresses(cell, instance, pick[:, None], False).squeeze(1), torch.ones_like(low, dtype=torch.bool)
 
     return _single(walk, noise.shape[1] // max(batch, 1), draw)
+
+
+def _take(address: Tensor, pick: Tensor) -> Tensor:
+    return address.gather(1, pick[:, None, None].expand(-1, 1, address.shape[-1])).squeeze(1)
 
 
 def _draw(scores: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,8 +168,7 @@ def _single(walk: Walk, copies: int, choose: Choose) -> Paths:
     for step in range(d.longest):
         cell = queue[step - 1] if step else torch.full_like(instance, d.cells)
         active = filled >= step if step else ~walk.empty[instance]
-        pick, found = choose(step, cell, instance)
-        chosen = walk.addresses(cell, instance, pick[:, None], step == 0).squeeze(1)
+        chosen, found = choose(step, cell, instance)
         feasible &= found | ~active
         chosen = torch.where((active & found)[:, None], chosen, NONE)
         for q in range(d.chart_slots):
@@ -189,17 +201,17 @@ def beam(walk: Walk, k: int, start: Tensor, grow: Grow) -> Paths:
         cell = torch.full_like(filled, d.cells) if step == 0 else queue[:, :, step - 1]
         active = (~walk.empty[:, None]).expand(batch, k) if step == 0 else filled >= step
         scores, address = walk.open(cell.reshape(-1), instance, step == 0)
-        keys, log_probs = grow(key, log_prob, scores.reshape(batch, k, -1))
+        keys, log_probs = grow(key, log_prob, scores.reshape(batch, k, scores.shape[-1]))
         idle = torch.zeros_like(keys[..., :1]), torch.full_like(keys[..., 1:], NEG_INF)
         keys = torch.where(active[..., None], keys, key[..., None] + torch.cat(idle, -1))
         log_probs = torch.where(active[..., None], log_probs, log_prob[..., None])
         width = keys.shape[-1]
-        key, order = _top(keys.reshape(batch, -1), k)
+        key, order = _top(keys.flatten(1), k)
         parent, pick = order // width, order % width
-        log_prob = log_probs.reshape(batch, -1).gather(1, order)
+        log_prob = log_probs.flatten(1).gather(1, order)
         active = active.gather(1, parent) & (key > NEG_INF)
         queue, filled, used = queue[rows, parent], filled.gather(1, parent), used[rows, parent]
-        chosen = address.reshape(batch, k, width, -1)[rows, parent, pick]
+        chosen = address.reshape(batch, k, width, address.shape[-1])[rows, parent, pick]
         chosen = torch.where(active[..., None], chosen, NONE)
         for q in range(d.chart_slots):
             child = chosen[..., q]
@@ -207,7 +219,7 @@ def beam(walk: Walk, k: int, start: Tensor, grow: Grow) -> Paths:
             at = torch.where(child >= 0, filled - 1, d.longest)
             queue.scatter_(2, at[..., None], t["alias"][child.clamp(min=0)][..., None])
         used[:, :, step] = chosen[..., d.chart_slots :]
-    flat = used.transpose(0, 1).reshape(batch * k, d.longest, -1)
+    flat = torch.where((key > NEG_INF)[..., None, None], used, NONE).transpose(0, 1).flatten(0, 1)
     key = key.transpose(0, 1).reshape(-1)
     log_prob = log_prob.transpose(0, 1).reshape(-1)
     return Paths(d.slots[d.chart_slots :], list(flat.unbind(-1)), key > NEG_INF, key, log_prob)

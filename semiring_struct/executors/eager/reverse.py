@@ -7,16 +7,17 @@ the one before it in sequence, then the fields' share of all turns at once.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.eager.access import accumulate, look
+from semiring_struct.executors.eager.access import accumulate, look, sole_view
 from semiring_struct.executors.eager.forward import Answer, moves
-from semiring_struct.executors.eager.local import Buffers, alternatives, split
+from semiring_struct.executors.eager.local import Buffers, Plan, alternatives, plan, views
 from semiring_struct.programs.program import Program
-from semiring_struct.programs.table import Block, Row, RowTerm, Window
+from semiring_struct.programs.table import Block, Window
 from semiring_struct.semirings import Reduction
 
 STRETCH = 1 << 19  # alternatives (over the batch) whose choices are held at once
@@ -29,8 +30,14 @@ class Choice:
     weights: Tensor | None
     bend: Tensor | None
 
-    def at(self, i: int) -> Choice:
-        return Choice(*(None if c is None else c.select(1, i) for c in (self.weights, self.bend)))
+    def of_term(self, start: int, size: int) -> Choice:
+        """The alternatives of one term."""
+        return Choice(*(None if c is None else c.narrow(-1, start, size) for c in (self.weights, self.bend)))
+
+    def by_turn(self, turns: int) -> list[Choice]:
+        """One choice per turn."""
+        columns = [[None] * turns if c is None else c.unbind(1) for c in (self.weights, self.bend)]
+        return [Choice(w, b) for w, b in zip(*columns, strict=True)]
 
 
 class Reverse:
@@ -44,145 +51,149 @@ class Reverse:
         dots: Buffers | None = None,
         generator: torch.Generator | None = None,
     ):
-        self.program, self.reduction, self.buffers, self.dots, self.generator = (
-            program, reduction, buffers, dots, generator,
-        )  # fmt: skip
+        self.program, self.reduction, self.generator = program, reduction, generator
+        self.buffers, self.dots = buffers, dots
         self.adjoint = self._zeros()
         self.adjoint_dot = self._zeros() if dots is not None else None
 
     def _zeros(self) -> Buffers:
-        shape, kind = self.buffers.charts.shape, self.buffers.narrow
-        fields = [
-            torch.zeros((shape[0], math.prod(s)), dtype=kind, device=self.buffers.charts.device)
-            for s in self.program.field_shapes
-        ]
-        return Buffers(fields, torch.zeros(shape, dtype=kind, device=self.buffers.charts.device))
+        charts, kind = self.buffers.charts, self.buffers.narrow
+        fields = []
+        for i, shape in enumerate(self.program.field_shapes):
+            whole = self.program.single_reader(i) is not None
+            make = torch.empty if whole and self.program.reads_all(i) else torch.zeros
+            fields.append(make((charts.shape[0], math.prod(shape)), dtype=kind, device=charts.device))
+        return Buffers(fields, torch.zeros_like(charts, dtype=kind))
 
     def run(self, answer: Answer, seed: Tensor) -> Tensor | None:
         """From `seed (batch, *out)` on the answer; returns the answer's tangent where there is a second channel."""
         rise = self._answer(answer, seed.to(self.buffers.narrow))
         for block in reversed(self.program.blocks):
             if block.count == 1:
-                self._row(block.rows[0])
+                p = plan(block.rows[0])
+                choice = self._choice(p, 0, None)
+                self._spread(p, choice, 0, None, lambda f: True)
             else:
                 self._loop(block)
         return rise
 
     def _answer(self, answer: Answer, seed: Tensor) -> Tensor | None:
         a = answer.alternatives(self.buffers)
-        assert a.x is not None
-        live = ~answer.empty.reshape(-1, *([1] * (a.x.dim() - 1)))
+        x = a.x if a.x is not None else torch.zeros(())
+        live = ~answer.empty.reshape(self.buffers.batch, *([1] * (x.dim() - 1)))
         rise, bend = None, None
         if self.dots is None:
-            weights = self.reduction.weights(a.x, self.generator) * live
+            weights = self.reduction.weights(x, self.generator) * live
         else:
-            shape = (self.buffers.batch, *answer.row.out)
-            pieces = []
-            for factors, term in zip(answer.gather(self.dots), answer.row.terms, strict=True):
-                moved = sum(factors, a.x.new_zeros((*shape, *term.summed)))
-                pieces.append(moved.reshape(*shape, -1).to(self.buffers.narrow))
-            moved = torch.cat(pieces, -1) if pieces else torch.zeros_like(a.x)
-            weights, bend = self.reduction.weights_and_bend(a.x, moved, self.generator)
+            moved = self._answer_moves(answer, x)
+            rise = (self.reduction.slope(x) * live * moved).sum(-1)
+            weights, bend = self.reduction.weights_and_bend(x, moved, self.generator)
             weights, bend = weights * live, bend * live
-            rise = (self.reduction.slope(a.x) * live * moved).sum(-1)
         for channel, w in ((self.adjoint, weights), (self.adjoint_dot, bend)):
             if channel is None or w is None:
                 continue
             flow, start = w * seed.unsqueeze(-1), 0
             for term, places in zip(answer.row.terms, answer.places, strict=True):
-                piece = flow.narrow(-1, start, term.size).reshape(self.buffers.batch, -1)
+                piece = flow.narrow(-1, start, term.size).flatten(1) if flow.dim() > 1 else flow
                 start += term.size
                 for f, at in zip(term.factors, places, strict=True):
                     channel[f.buffer].scatter_add_(1, at, piece)
         return rise
 
-    def _choice(self, row: Row, t: int, turns: int | None) -> Choice:
-        a = alternatives(row, self.buffers, t, turns, late=False)
-        if a.x is None:
+    def _answer_moves(self, answer: Answer, x: Tensor) -> Tensor:
+        if self.dots is None or not answer.row.terms:
+            return torch.zeros_like(x)
+        shape, pieces = (self.buffers.batch, *answer.row.out), []
+        for factors, term in zip(answer.gather(self.dots), answer.row.terms, strict=True):
+            moved = sum(factors, x.new_zeros((*shape, *term.summed)))
+            pieces.append(moved.reshape(*shape, term.size).to(self.buffers.narrow))
+        return torch.cat(pieces, -1)
+
+    def _choice(self, p: Plan, t: int, turns: int | None) -> Choice:
+        if not p.chooses:
+            return Choice(None, None)
+        x = alternatives(p, views(p, self.buffers, t, turns), self.buffers, late=False).x
+        if x is None:
             return Choice(None, None)
         if self.dots is None:
-            return Choice(self.reduction.weights(a.x, self.generator), None)
-        _, moved = moves(row, self.dots, t, turns)
-        assert moved is not None
-        return Choice(*self.reduction.weights_and_bend(a.x, moved, self.generator))
-
-    def _row(self, row: Row) -> None:
-        self._spread(row, self._choice(row, 0, None), 0, None, charts=True, fields=True)
+            return Choice(self.reduction.weights(x, self.generator), None)
+        moved = moves(p, self.dots, t, turns)[1]
+        return Choice(*self.reduction.weights_and_bend(x, torch.zeros_like(x) if moved is None else moved, self.generator))
 
     def _loop(self, block: Block) -> None:
+        plans = [plan(row) for row in block.rows]
         per_turn = self.buffers.batch * sum(math.prod(r.out) * r.alternatives for r in block.rows)
         stretch = max(1, STRETCH // max(per_turn, 1))
+        here = len(self.buffers.fields)
         for end in range(block.count, 0, -stretch):
             start = max(0, end - stretch)
-            choices = [self._choice(row, start, end - start) for row in block.rows]
+            choices = [self._choice(p, start, end - start) for p in plans]
+            turns = [c.by_turn(end - start) for c in choices]
             for t in reversed(range(start, end)):
-                for row, choice in zip(reversed(block.rows), reversed(choices), strict=True):
-                    self._spread(row, choice.at(t - start), t, None, charts=True, fields=False)
-            for row, choice in zip(block.rows, choices, strict=True):
-                self._spread(row, choice, start, end - start, charts=False, fields=True)
+                for p, choice in zip(reversed(plans), reversed(turns), strict=True):
+                    self._spread(p, choice[t - start], t, None, lambda f: f.buffer == here)
+            for p, choice in zip(plans, choices, strict=True):
+                self._spread(p, choice, start, end - start, lambda f: f.buffer != here)
 
-    def _spread(self, row: Row, choice: Choice, t: int, turns: int | None, charts: bool, fields: bool) -> None:
-        """Pass the adjoint of a row's cells on to its factors: to those in charts, in fields, or both."""
-        parts, here = split(row), len(self.buffers.fields)
-
-        def wanted(f: Window) -> bool:
-            return charts if f.buffer == here else fields
-
-        if not any(wanted(f) for f in (*parts.late, *(f for inner in parts.inner for f in inner))):
+    def _spread(self, p: Plan, choice: Choice, t: int, turns: int | None, wanted: Callable[[Window], bool]) -> None:
+        """Pass the adjoint of a row's cells on to those of its factors that are wanted."""
+        late = [f for f in p.late if wanted(f)]
+        inner = [[f for f in factors if wanted(f)] for factors in p.inner]
+        if not late and not any(inner):
             return
-        g = look(self.adjoint.charts, row.target, t, turns)
-        g_dot = None if self.adjoint_dot is None else look(self.adjoint_dot.charts, row.target, t, turns)
+        g = look(self.adjoint.charts, p.row.target, t, turns)
+        g_dot = None if self.adjoint_dot is None else look(self.adjoint_dot.charts, p.row.target, t, turns)
         for channel, flow in ((self.adjoint, g), (self.adjoint_dot, g_dot)):
-            for f in parts.late:
-                if channel is not None and flow is not None and wanted(f):
-                    extra = (...,) + (None,) * (len(f.sizes) - len(row.out))
-                    accumulate(channel[f.buffer], f, t, turns, flow[extra])
+            for f in late:
+                if channel is not None and flow is not None:
+                    extra = (...,) + (None,) * (len(f.sizes) - len(p.row.out))
+                    self._add(channel, f, t, turns, flow[extra])
         start = 0
-        for term, inner in zip(row.terms, parts.inner, strict=True):
-            targets = [f for f in inner if wanted(f)]
-            if targets and choice.weights is not None:
-                piece = Choice(
-                    choice.weights.narrow(-1, start, term.size),
-                    None if choice.bend is None else choice.bend.narrow(-1, start, term.size),
-                )
-                self._term(term, targets, piece, g, g_dot, t, turns)
+        for term, factors in zip(p.row.terms, inner, strict=True):
+            if factors and choice.weights is not None:
+                self._term(term.summed, factors, choice.of_term(start, term.size), g, g_dot, t, turns)
             start += term.size
 
+    def _add(self, channel: Buffers, f: Window, t: int, turns: int | None, value: Tensor) -> None:
+        if f.buffer < len(channel.fields) and self.program.single_reader(f.buffer) is f:
+            sole_view(channel[f.buffer], f, t, turns).copy_(value)
+        else:
+            accumulate(channel[f.buffer], f, t, turns, value)
+
     def _term(
-        self, term: RowTerm, targets: list[Window], choice: Choice, g: Tensor, g_dot: Tensor | None, t: int,
+        self, summed: tuple[int, ...], factors: list[Window], choice: Choice, g: Tensor, g_dot: Tensor | None, t: int,
         turns: int | None,
     ) -> None:  # fmt: skip
-        assert choice.weights is not None
         rank = g.dim() - (1 if turns is None else 2)
-        flows: dict[bool, tuple[Tensor, Tensor | None]] = {}
-        for f in targets:
-            summed_out = turns is None and rank > 0 and not any(f.strides[:rank])
-            if summed_out not in flows:
-                flows[summed_out] = self._flows(choice, g, g_dot, summed_out)
-            for channel, flow in zip((self.adjoint, self.adjoint_dot), flows[summed_out], strict=True):
+        flows: dict[bool, tuple[Tensor | None, Tensor | None]] = {}
+        for f in factors:
+            shared = turns is None and rank > 0 and not any(f.strides[:rank])
+            if shared not in flows:
+                flows[shared] = _summed_flows(choice, g, g_dot) if shared else _flows(choice, g, g_dot)
+            for channel, flow in zip((self.adjoint, self.adjoint_dot), flows[shared], strict=True):
                 if channel is not None and flow is not None:
-                    accumulate(channel[f.buffer], f, t, turns, self._unflatten(flow, term, summed_out, rank))
+                    lead = (flow.shape[0], *([1] * rank)) if shared else flow.shape[:-1]
+                    self._add(channel, f, t, turns, flow.reshape(*lead, *summed))
 
-    @staticmethod
-    def _unflatten(flow: Tensor, term: RowTerm, summed_out: bool, rank: int) -> Tensor:
-        if summed_out:
-            return flow.reshape(flow.shape[0], *([1] * rank), *term.summed)
-        return flow.reshape(*flow.shape[:-1], *term.summed)
 
-    @staticmethod
-    def _flows(
-        choice: Choice, g: Tensor, g_dot: Tensor | None, summed_out: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Adjoint times choice, per alternative; summed over the cells at once where the factor is shared by all."""
-        w, b = choice.weights, choice.bend
-        assert w is not None
-        if summed_out:
-            batch, k = w.shape[0], w.shape[-1]
-            rows, flat = g.reshape(batch, 1, -1), w.reshape(batch, -1, k)
-            flow = torch.bmm(rows, flat).squeeze(1)
-            if b is None or g_dot is None:
-                return flow, None
-            dot = torch.bmm(rows, b.reshape(batch, -1, k)) + torch.bmm(g_dot.reshape(batch, 1, -1), flat)
-            return flow, dot.squeeze(1)
-        flow = w * g.unsqueeze(-1)
-        return flow, None if b is None or g_dot is None else b * g.unsqueeze(-1) + w * g_dot.unsqueeze(-1)
+def _flows(choice: Choice, g: Tensor, g_dot: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Adjoint times choice, per alternative, and its tangent."""
+    w, b = choice.weights, choice.bend
+    if w is None:
+        return None, None
+    flow = w * g.unsqueeze(-1)
+    return flow, None if b is None or g_dot is None else b * g.unsqueeze(-1) + w * g_dot.unsqueeze(-1)
+
+
+def _summed_flows(choice: Choice, g: Tensor, g_dot: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """The same summed over a row's cells, at once, for factors that all cells share."""
+    w, b = choice.weights, choice.bend
+    if w is None:
+        return None, None
+    batch, cells = g.shape[0], math.prod(g.shape[1:])
+    rows, flat = g.reshape(batch, 1, cells), w.reshape(batch, cells, w.shape[-1])
+    flow = torch.bmm(rows, flat).squeeze(1)
+    if b is None or g_dot is None:
+        return flow, None
+    dot = torch.bmm(rows, b.reshape(flat.shape)) + torch.bmm(g_dot.reshape(rows.shape), flat)
+    return flow, dot.squeeze(1)

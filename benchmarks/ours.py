@@ -1,0 +1,70 @@
+"""This library as a contender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import semiring_struct as ss
+from benchmarks.cases import Case
+from benchmarks.contenders import BEST, SAMPLES, Run
+
+
+def prepare(case: Case, query: str, potentials: Any) -> Run | None:
+    """Every query of every family."""
+    structure = case.structure
+    if query == "loss":
+        return _loss(structure, potentials)
+    calls: dict[str, tuple[Callable[[], Any], Callable[[Any], Tensor | None]]] = {
+        "log_partition": (lambda: ss.log_partition(structure, potentials), lambda value: value),
+        "marginals": (lambda: ss.marginals(structure, potentials), lambda event: shared(case, event)),
+        "argmax": (
+            lambda: ss.argmax(structure, potentials),
+            lambda event: ss.score(structure, potentials, event),
+        ),
+        "labels": (lambda: ss.argmax(structure, potentials, labels=True), lambda labels: labels),
+        "sample": (lambda: ss.sample(structure, potentials, SAMPLES), lambda _: None),
+        "topk": (lambda: ss.topk(structure, potentials, BEST), lambda best: best.scores),
+    }
+    return Run(*calls[query])
+
+
+def heavy(case: Case, query: str) -> str | None:
+    """Nothing is."""
+    return None
+
+
+def shared(case: Case, event: Any) -> Tensor:
+    """The part of an event that every library has: moves of a chain, segments, spans, arcs."""
+    if case.family in ("chain", "tagger"):
+        return event.transition
+    if case.family == "semi-markov":
+        return event.segment
+    if case.family == "spans":
+        return event.triu()
+    return event.match if case.family == "alignment" else event
+
+
+def gold(emission: Tensor) -> Tensor:
+    """Tags to train on."""
+    return torch.randint(emission.shape[-1], emission.shape[:-1], generator=torch.Generator().manual_seed(1))
+
+
+def _loss(structure: ss.Structure, potentials: Any) -> Run:
+    """One training step's work: the mean negative log-likelihood of gold tags, and its gradients."""
+    emission, transition = (field.clone().requires_grad_() for field in potentials)
+    tags = gold(emission)
+
+    def call() -> Tensor:
+        emission.grad = transition.grad = None
+        loss = -ss.log_prob(structure, ss.ChainPotentials(emission, transition), tags).mean()
+        loss.backward()
+        return loss.detach()
+
+    def read(loss: Tensor) -> Tensor:
+        return torch.cat([loss.reshape(1), *(f.grad.flatten() for f in (emission, transition) if f.grad is not None)])
+
+    return Run(call, read)

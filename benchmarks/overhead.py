@@ -1,0 +1,111 @@
+"""Time that a second call of the same shape spends outside the machine: checks, lookups, and shaping of answers."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from benchmarks import ours
+from benchmarks.cases import Case, queries
+from semiring_struct import executors
+from semiring_struct.executors.machine import SWITCH
+from semiring_struct.programs import Program
+from semiring_struct.semirings import Reduction
+
+T = TypeVar("T")
+
+
+class Stopwatch(executors.Machine):
+    """Hands every job on to the machine that would have taken it, and adds up the time spent there."""
+
+    name = "stopwatch"
+
+    def __init__(self) -> None:
+        self.on, self.inside = False, 0.0
+
+    def refuse(self, program: Program, reduction: Reduction | None, device: torch.device) -> str | None:
+        """Takes part only while a measurement runs."""
+        return None if self.on else "no measurement is running"
+
+    def _timed(self, work: Callable[[executors.Machine], T], program: Program, reduction: Reduction | None = None) -> T:
+        self.on = False
+        machine, _ = executors.choose(program, reduction, torch.device("cpu"))
+        self.on = True
+        start = time.perf_counter()
+        out = work(machine)
+        self.inside += time.perf_counter() - start
+        return out
+
+    def total(self, job: executors.Job) -> tuple[Tensor, Tensor]:
+        """Timed."""
+        return self._timed(lambda m: m.total(job), job.program, job.reduction)
+
+    def gradient(self, job: executors.Job, charts: Tensor, seed: Tensor) -> list[Tensor]:
+        """Timed."""
+        return self._timed(lambda m: m.gradient(job, charts, seed), job.program, job.reduction)
+
+    def curvature(self, job: executors.Job, charts: Tensor, seed: Tensor, tangents: list[Tensor]) -> list[Tensor]:
+        """Timed."""
+        return self._timed(lambda m: m.curvature(job, charts, seed, tangents), job.program, job.reduction)
+
+    def steps(self, program: Program) -> int:
+        """Timed."""
+        return self._timed(lambda m: m.steps(program), program)
+
+    def best(self, job: executors.Job, charts: Tensor) -> executors.Paths:
+        """Timed."""
+        return self._timed(lambda m: m.best(job, charts), job.program, job.reduction)
+
+    def draws(self, job: executors.Job, charts: Tensor, noise: Tensor) -> executors.Paths:
+        """Timed."""
+        return self._timed(lambda m: m.draws(job, charts, noise), job.program, job.reduction)
+
+    def beam(
+        self, job: executors.Job, charts: Tensor, k: int, start: Tensor, grow: executors.Grow
+    ) -> executors.Paths:
+        """Timed, the query's ranking of candidates included."""
+        return self._timed(lambda m: m.beam(job, charts, k, start, grow), job.program, job.reduction)
+
+
+_STOPWATCH: list[Stopwatch] = []
+
+
+@contextmanager
+def stopwatch() -> Iterator[Stopwatch]:
+    """The stopwatch, running; it is offered to the library once, and refuses all jobs afterwards."""
+    if os.environ.get(SWITCH):
+        raise RuntimeError(f"unset {SWITCH} to measure the overhead: it leaves no room for the stopwatch")
+    if not _STOPWATCH:
+        _STOPWATCH.append(executors.offer(Stopwatch()))  # type: ignore[arg-type]
+    watch = _STOPWATCH[0]
+    watch.on = True
+    try:
+        yield watch
+    finally:
+        watch.on = False
+
+
+def measure(case: Case, wanted: Sequence[str], calls: int = 30) -> list[dict[str, Any]]:
+    """Per query, medians over `calls` calls after two that do not count: milliseconds in all, and outside."""
+    rows, potentials = [], case.potentials()
+    for query in queries(case, wanted):
+        run = ours.prepare(case, query, potentials)
+        if run is None:
+            continue
+        whole, outside = [], []
+        with stopwatch() as watch:
+            for _ in range(calls + 2):
+                watch.inside, start = 0.0, time.perf_counter()
+                run.call()
+                whole.append(1e3 * (time.perf_counter() - start))
+                outside.append(whole[-1] - 1e3 * watch.inside)
+        total, beyond = (round(statistics.median(x[2:]), 4) for x in (whole, outside))
+        rows.append({"case": case.name, "query": query, "total_ms": total, "outside_ms": beyond})
+    return rows
