@@ -24,11 +24,15 @@ class TopK(NamedTuple):
 class DistinctSamples(NamedTuple):
     """k draws without replacement, first drawn first.
 
-    `events (k, *batch, ...)`, `log_probs (k, *batch)` of each, `perturbed (k, *batch)` their log-probabilities plus
-    Gumbel noise (descending), `valid (k, *batch)`; blanks as in `TopK`.
+    `events (k, *batch, ...)`, `log_probs (k, *batch)` of each, `perturbed (k, *batch)` their log-probabilities plus Gumbel
+    noise (descending). Where an instance has fewer than k structures the rest are blanks: event 0, both others `-inf`.
     """
 
     events: Potentials
     log_probs: Tensor
     perturbed: Tensor
-    valid: Tensor
+
+    @property
+    def valid(self) -> Tensor:
+        """False at blanks, `(k, *batch)`."""
+        return self.log_probs > -float("inf")

@@ -25,18 +25,21 @@ def part_variances(structure: Structure, log_potentials: Any, lengths: Any) -> A
     """
     door = open_door(structure, log_potentials, lengths)
     means = fields_of(inference.marginals(structure, log_potentials, lengths))
+    counting = _may_count(door.structure, list(door.events))
     out = [
-        (_diagonal(door, field) if counts else mean * (1 - mean)).clamp(min=0)
-        for field, (counts, mean) in enumerate(zip(_may_count(door), means, strict=True))
+        _diagonal(door, field) if counts else mean * (1 - mean)
+        for field, (counts, mean) in enumerate(zip(counting, means, strict=True))
     ]
-    return pack_like(log_potentials, out)
+    return pack_like(log_potentials, [v.clamp(min=0) for v in out])
 
 
-def _may_count(door: Door) -> list[bool]:
-    """Which fields may be used more than once by one structure."""
-    if door.structure.declaration is None or not isinstance(door.structure, _USES_A_PART_ONCE):
-        return [True] * len(door.fields)
-    return [have != want for have, want in zip(door.events, door.structure.declaration.sizes(door.sizes), strict=True)]
+@torch.compiler.assume_constant_result
+def _may_count(structure: Structure, shapes: list[tuple[int, ...]]) -> list[bool]:
+    """Which fields of an event of these shapes may be used more than once by one structure."""
+    if structure.declaration is None or not isinstance(structure, _USES_A_PART_ONCE):
+        return [True] * len(shapes)
+    full = structure.declaration.sizes(structure.letters(shapes))
+    return [have != want for have, want in zip(shapes, full, strict=True)]
 
 
 def _diagonal(door: Door, field: int) -> Tensor:

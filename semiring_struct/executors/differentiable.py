@@ -36,6 +36,16 @@ def gradient(
     return list(_gradient(call, lengths, charts, torch.ones_like(value.detach()), fields))
 
 
+def curvature(
+    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction,
+    vectors: list[Tensor],
+) -> list[Tensor]:  # fmt: skip
+    """The Hessian of every instance's (scalar) total times `vectors`: differentiable in the vectors, in which it is linear."""
+    call = (source, list(full), operators.number_of(reduction), 0)
+    value, charts = _total(call, lengths, fields)
+    return list(_curvature(call, lengths, charts, torch.ones_like(value.detach()), fields, vectors))[1:]
+
+
 def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
     """The answer's element `(s, batch, *out)` under any semiring, by its own operations; differentiated by the tape."""
     operators.refuse_nan(program, fields)
@@ -57,6 +67,14 @@ def _gradient(call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, field
     if _plainly(weight, *fields):
         return operators.gradient(fields, lengths, charts, weight, *call)
     return _Gradient.apply(call, lengths, charts, weight, *fields)  # type: ignore[no-any-return]
+
+
+def _curvature(
+    call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, fields: list[Tensor], tangents: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    if _plainly(weight, *fields, *tangents):
+        return operators.curvature(fields, lengths, charts, weight, list(tangents), *call)
+    return _Curvature.apply(call, len(fields), lengths, charts, weight, *fields, *tangents)  # type: ignore[no-any-return]
 
 
 class _Total(autograd.Function):
@@ -93,10 +111,7 @@ class _Gradient(autograd.Function):
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple:
         lengths, charts, weight, *fields = ctx.saved_tensors
-        if _plainly(weight, *fields, *tangents):
-            rise, *bent = operators.curvature(fields, lengths, charts, weight, list(tangents), *ctx.call)
-        else:
-            rise, *bent = _Curvature.apply(ctx.call, len(fields), lengths, charts, weight, *fields, *tangents)  # type: ignore[misc]
+        rise, *bent = _curvature(ctx.call, lengths, charts, weight, fields, tangents)
         return None, None, None, rise, *bent
 
 
@@ -112,11 +127,18 @@ class _Curvature(autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        pass
+        ctx.call, ctx.count = inputs[:2]
+        ctx.save_for_backward(*inputs[2 : 5 + ctx.count])
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple:
-        raise NotImplementedError(
-            "third derivatives of a log-partition are not provided; detach the second derivative, or evaluate the "
-            "program under ExpectationSemiring(ExpectationSemiring()) and differentiate that"
-        )
+    def backward(ctx: Any, rise: Tensor, *bent: Tensor) -> tuple:
+        if any(ctx.needs_input_grad[4 : 5 + ctx.count]):
+            raise NotImplementedError(
+                "third derivatives of a log-partition are not provided; detach the second derivative, or evaluate the "
+                "program under ExpectationSemiring(ExpectationSemiring()) and differentiate that"
+            )
+        lengths, charts, weight, *fields = ctx.saved_tensors
+        # a Hessian is symmetric, so what it does to vectors it does to their gradients
+        again = _curvature(ctx.call, lengths, charts, weight, fields, bent)[1:]
+        slopes = _gradient(ctx.call, lengths, charts, weight * rise, fields)
+        return *([None] * (5 + ctx.count)), *(a + g for a, g in zip(again, slopes, strict=True))

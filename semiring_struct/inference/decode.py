@@ -99,18 +99,12 @@ def sample_without_replacement(
         start = gumbel((len(charts),), generator=generator, dtype=torch.float64, device=charts.device)
         paths = machine.beam(job, charts, k, start, by_gumbel(generator))
         events = result(door, paths, False, (k,))
-        log_probs, perturbed = (_shaped(x, paths, door, k) for x in (paths.log_prob, paths.key))
-        return DistinctSamples(events, log_probs, perturbed, _shape_flag(paths, door, k))
-
-
-def _shaped(x: Tensor | None, paths: Paths, door: Door, k: int) -> Tensor:
-    if x is None:
-        raise RuntimeError("a beam keeps keys and log-probabilities")
-    return torch.where(paths.feasible, x, NEG_INF).to(door.fields[0].dtype).reshape((k, *door.batch))
-
-
-def _shape_flag(paths: Paths, door: Door, k: int) -> Tensor:
-    return paths.feasible.reshape((k, *door.batch))
+        log_probs, perturbed = (
+            torch.where(paths.feasible, x, NEG_INF).to(door.fields[0].dtype).reshape((k, *door.batch))
+            for x in (paths.log_prob, paths.key)
+            if x is not None
+        )
+        return DistinctSamples(events, log_probs, perturbed)
 
 
 def count(structure: Structure, log_potentials: Any, lengths: Any = None) -> Tensor:
@@ -140,7 +134,7 @@ def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_
 def score(structure: Structure, log_potentials: Any, event: Any) -> Tensor:
     """`<event, log_potentials>` with `0 * -inf = 0`; `-inf` for an event that uses a forbidden part."""
     door = open_door(structure, log_potentials)
-    fields = zip(door.unpack(event, "score: event"), door.fields, door.structure.event_dims, strict=True)
+    fields = zip(door.event(event, "score: event"), door.fields, door.structure.event_dims, strict=True)
     terms = [score_of(e.to(f.dtype), f, d) for e, f, d in fields]
     return sum(terms[1:], terms[0])
 

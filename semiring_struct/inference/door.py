@@ -58,6 +58,16 @@ class Door:
             raise TypeError(f"{what} needs one tensor per field ({names}); got {type(value).__name__} of {len(fields)}")
         return fields
 
+    def event(self, value: Any, what: str) -> tuple[Tensor, ...]:
+        """An event's fields `(*sample, *batch, *event)`; raises `ShapeError` where one does not fit."""
+        fields = self.unpack(value, what)
+        for name, e, shape in zip(self.structure.field_names, fields, self.events, strict=True):
+            cut = max(e.dim() - len(shape), 0)
+            sizes = zip(reversed(e.shape[:cut]), reversed(self.batch), strict=False)
+            if tuple(e.shape[cut:]) != shape or any(a != b and 1 not in (a, b) for a, b in sizes):
+                raise ShapeError(f"{what}: {name} needs shape (*sample, *{self.batch}, *{shape}); got {tuple(e.shape)}")
+        return fields
+
     def shape(self, x: Tensor, lead: tuple[int, ...] = ()) -> Tensor:
         """`(prod(lead) * B, ...)` -> `(*lead, *batch, ...)`."""
         return x.reshape((*lead, *self.batch, *x.shape[1:]))
@@ -96,7 +106,7 @@ def _check_fields(structure: Structure, fields: tuple[Any, ...]) -> None:
         got = ", ".join(type(f).__name__ for f in fields)
         raise TypeError(f"{who} needs log_potentials with one tensor per field ({', '.join(names)}); got {got}")
     for name, f, d in zip(names, fields, structure.event_dims, strict=True):
-        if not f.is_floating_point():
+        if f.dtype not in (*HALVES, torch.float32, torch.float64):
             raise TypeError(f"{who}: {name} must be floating point; got {f.dtype}. Convert with .float()")
         if f.dim() < d:
             declared = structure.shapes.get(name, "").split()

@@ -40,6 +40,9 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
 def _over_batch(given: Tensor, door: Door, rank: int) -> Tensor:
     """An event's field or labels, with `rank` trailing dims of their own, expanded to the batch dims of the call."""
     cut = max(given.dim() - rank, 0)
+    sizes = zip(reversed(given.shape[:cut]), reversed(door.batch), strict=False)
+    if any(a != b and 1 not in (a, b) for a, b in sizes):
+        raise ShapeError(f"labels need shape (*sample, *batch, ...), batch {door.batch}; got {tuple(given.shape)}")
     return given.expand((*torch.broadcast_shapes(given.shape[:cut], door.batch), *given.shape[cut:]))
 
 
@@ -63,7 +66,7 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     Cost: a forward pass of maxima and a walk.
     """
     door = open_door(structure, log_potentials, lengths)
-    given = _whole(door, door.unpack(event, "contains: event"))
+    given = _whole(door, door.event(event, "contains: event"))
     given = [_over_batch(e, door, d) for e, d in zip(given, door.structure.event_dims, strict=True)]
     tied = _tied(door)
     # the structure with most untied parts is the event itself; how often tied parts are used follows from those
@@ -94,9 +97,6 @@ def _equal(door: Door, found: tuple[Tensor, ...], given: list[Tensor]) -> Tensor
 
 def _whole(door: Door, events: tuple[Tensor, ...]) -> list[Tensor]:
     """The event's fields with all batch dims, its own leading ones included."""
-    for e, f, shape in zip(events, door.structure.field_names, door.events, strict=True):
-        if tuple(e.shape[e.dim() - len(shape) :]) != shape:
-            raise ShapeError(f"event: {f} needs shape (*sample, *batch, {shape}); got {tuple(e.shape)}")
     leads = [e.shape[: e.dim() - len(shape)] for e, shape in zip(events, door.events, strict=True)]
     batch = torch.broadcast_shapes(door.batch, *leads)
     kind = door.fields[0].dtype

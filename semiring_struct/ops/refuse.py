@@ -13,7 +13,26 @@ def refuse_where(bad: Tensor, message: str) -> None:
     """
     if torch.compiler.is_compiling():
         torch._assert_async(~bad.any(), message)  # pyright: ignore[reportPrivateImportUsage]
-    elif bool(bad.any()):
-        flat = bad.flatten().int().argmax()
-        where = tuple(int(i) for i in torch.unravel_index(flat, bad.shape)) if bad.dim() else ()
-        raise ValueError(f"{message} (first at index {where} of {tuple(bad.shape)})" if where else message)
+    else:
+        _Refuse.apply(bad, message)
+
+
+class _Refuse(torch.autograd.Function):
+    """The eager check: as a function of autograd's, it is handed the whole batch under `torch.func.vmap`."""
+
+    @staticmethod
+    def forward(bad: Tensor, message: str) -> Tensor:
+        found = bad.any()
+        if bool(found):
+            flat = bad.flatten().int().argmax()
+            where = tuple(int(i) for i in torch.unravel_index(flat, bad.shape)) if bad.dim() else ()
+            raise ValueError(f"{message} (first at index {where} of {tuple(bad.shape)})" if where else message)
+        return found
+
+    @staticmethod
+    def setup_context(ctx: object, inputs: tuple[Tensor, str], output: Tensor) -> None:
+        """Nothing to keep: the check has no gradient."""
+
+    @staticmethod
+    def vmap(info: object, in_dims: tuple[int | None, None], bad: Tensor, message: str) -> tuple[Tensor, None]:
+        return _Refuse.apply(bad, message), None

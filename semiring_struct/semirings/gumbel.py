@@ -90,8 +90,8 @@ class _Steer(torch.autograd.Function):
 class GumbelSoftmaxSemiring(Semiring):
     """(logsumexp, +, -inf, 0) on log-weights, beside a channel of zeros that only carries gradients.
 
-    The gradient of a total is a relaxed draw (Gumbel-CRF, Fu et al. 2020), an exact one where `hard`; its own gradient
-    is pathwise: through the noisy choices and the log-partitions they were made from.
+    The gradient of a total is a relaxed draw (Gumbel-CRF), an exact one where `hard`; its own gradient is pathwise:
+    through the noisy choices and the log-partitions they were made from. Source: Fu et al. 2020 [fu2020].
     """
 
     temperature: float = 1.0

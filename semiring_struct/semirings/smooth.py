@@ -1,4 +1,4 @@
-"""Smoothed maxima (Mensch & Blondel 2018): max over the simplex of the mean less a convex regulariser.
+"""Smoothed maxima, each the max over the simplex of the mean less a convex regulariser [mensch2018].
 
 All are scaled so that the regulariser is 0 at a vertex: one alternative alone keeps its own value.
 """

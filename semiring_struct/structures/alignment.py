@@ -37,7 +37,7 @@ class Alignment(DynamicProgram):
         - lengths: a pair, of `x` and of `y`.
 
     Cost: `O(n m)` time and memory.
-    Reference: Needleman & Wunsch 1970; Durbin et al. 1998, sec. 2.3 [durbin1998].
+    Reference: Needleman & Wunsch 1970 [needleman1970]; Durbin et al. 1998, sec. 2.3 [durbin1998].
     """
 
     event_dim = (2, 2, 2)

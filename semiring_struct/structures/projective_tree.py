@@ -27,7 +27,7 @@ class ProjectiveTree(DynamicProgram):
     `single_root=True` keeps the trees in which exactly one word hangs from the root.
 
     Cost: `O(n^3)` time, `O(n^2)` memory.
-    Reference: Eisner 1996, sec. 3; the four charts as in Kübler, McDonald & Nivre 2009, sec. 4.1.2 [eisner1996].
+    Reference: Eisner 1996, sec. 3 [eisner1996]; the four charts as in Kübler, McDonald & Nivre 2009, ch. 4 [kubler2009].
     """
 
     event_dim = 2

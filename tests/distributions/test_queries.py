@@ -81,7 +81,8 @@ def test_low_precision(family: Family, kind: torch.dtype):
     x = d.sample((3,))
     for mine, theirs in (
         (d.entropy(), wide.entropy()), (d.log_prob(x), wide.log_prob(x)), (d.mean, wide.mean),
-        (d.variance, wide.variance), (d.mode, wide.mode), (d.enumerate_support(), wide.enumerate_support()), (d.kl(wide), wide.kl(wide)),
+        (d.variance, wide.variance), (d.mode, wide.mode), (d.kl(wide), wide.kl(wide)),
+        (d.enumerate_support(), wide.enumerate_support()),
     ):  # fmt: skip
         assert same(mine, theirs)
         assert all(f.dtype == torch.float32 for f in fields(mine))

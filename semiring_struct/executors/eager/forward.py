@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.eager.access import look, store, target, targets_by_turn
-from semiring_struct.executors.eager.local import Alternatives, Buffers, Plan, alternatives, floor, plan, views, views_by_turn
+from semiring_struct.executors.eager.local import Buffers, Plan, alternatives, floor, plan, views, views_by_turn
 from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Row
 from semiring_struct.semirings import Reduction
@@ -68,8 +68,8 @@ class Answer:
             for term, places in zip(self.row.terms, self.places, strict=True)
         ]
 
-    def alternatives(self, buffers: Buffers) -> Alternatives:
-        """All alternatives `(batch, *out, k)`, centred; there is always a dim of alternatives here."""
+    def alternatives(self, buffers: Buffers) -> tuple[Tensor, Tensor]:
+        """All alternatives `(batch, *out, k)`, centred, and what was taken off them `(batch, *out)`."""
         shape = (buffers.batch, *self.row.out)
         if not self.row.terms:
             x = buffers.charts.new_full((*shape, 1), -torch.inf)
@@ -77,7 +77,7 @@ class Answer:
             found = zip(self.gather(buffers), self.row.terms, strict=True)
             x = torch.cat([self._flat(factors, term, buffers) for factors, term in found], -1)
         top = floor(x.amax(-1, keepdim=True))
-        return Alternatives((x - top).to(buffers.narrow), top.squeeze(-1), None)
+        return (x - top).to(buffers.narrow), top.squeeze(-1)
 
     def _flat(self, factors: list[Tensor], term, buffers: Buffers) -> Tensor:
         x = buffers.charts.new_zeros((buffers.batch, *self.row.out, *term.summed))
@@ -86,9 +86,9 @@ class Answer:
         return x.reshape(buffers.batch, *self.row.out, term.size)
 
     def total(self, reduction: Reduction, buffers: Buffers) -> Tensor:
-        a = self.alternatives(buffers)
-        assert a.x is not None
-        value = a.total(reduction.value(a.x))
+        """The answer `(batch, *out)` in float64."""
+        x, top = self.alternatives(buffers)
+        value = reduction.value(x).to(top.dtype) + top
         return torch.where(self.empty.reshape(buffers.batch, *([1] * len(self.row.out))), 0.0, value)
 
 

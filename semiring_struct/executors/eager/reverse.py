@@ -78,8 +78,7 @@ class Reverse:
         return rise
 
     def _answer(self, answer: Answer, seed: Tensor) -> Tensor | None:
-        a = answer.alternatives(self.buffers)
-        x = a.x if a.x is not None else torch.zeros(())
+        x, _ = answer.alternatives(self.buffers)
         live = ~answer.empty.reshape(self.buffers.batch, *([1] * (x.dim() - 1)))
         rise, bend = None, None
         if self.dots is None:
