@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks import ours
 from benchmarks.cases import Case, queries
 from semiring_struct import executors
+from semiring_struct.executors import machine
 from semiring_struct.executors.machine import SWITCH
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction
@@ -28,18 +29,18 @@ class Stopwatch(executors.Machine):
     name = "stopwatch"
 
     def __init__(self) -> None:
-        self.on, self.inside = False, 0.0
+        self.handing_on, self.inside = False, 0.0
 
     def refuse(self, program: Program, reduction: Reduction | None, device: torch.device) -> str | None:
-        """Takes part only while a measurement runs."""
-        return None if self.on else "no measurement is running"
+        """Only while it looks for the machine to hand a job to."""
+        return "a stopwatch computes nothing" if self.handing_on else None
 
     def _timed(self, work: Callable[[executors.Machine], T], program: Program, reduction: Reduction | None = None) -> T:
-        self.on = False
-        machine, _ = executors.choose(program, reduction, torch.device("cpu"))
-        self.on = True
+        self.handing_on = True
+        able, _ = executors.choose(program, reduction, torch.device("cpu"))
+        self.handing_on = False
         start = time.perf_counter()
-        out = work(machine)
+        out = work(able)
         self.inside += time.perf_counter() - start
         return out
 
@@ -74,22 +75,17 @@ class Stopwatch(executors.Machine):
         return self._timed(lambda m: m.beam(job, charts, k, start, grow), job.program, job.reduction)
 
 
-_STOPWATCH: list[Stopwatch] = []
-
-
 @contextmanager
 def stopwatch() -> Iterator[Stopwatch]:
-    """The stopwatch, running; it is offered to the library once, and refuses all jobs afterwards."""
+    """The first machine that the library asks, withdrawn afterwards."""
     if os.environ.get(SWITCH):
         raise RuntimeError(f"unset {SWITCH} to measure the overhead: it leaves no room for the stopwatch")
-    if not _STOPWATCH:
-        _STOPWATCH.append(executors.offer(Stopwatch()))  # type: ignore[arg-type]
-    watch = _STOPWATCH[0]
-    watch.on = True
+    watch = Stopwatch()
+    executors.offer(watch)
     try:
         yield watch
     finally:
-        watch.on = False
+        machine._MACHINES.remove(watch)
 
 
 def measure(case: Case, wanted: Sequence[str], calls: int = 30) -> list[dict[str, Any]]:

@@ -14,8 +14,10 @@ def markdown(document: dict[str, Any]) -> str:
     where = document["conditions"]
     versions = ", ".join(f"{name} {v}" for name, v in where["versions"].items() if v != "not installed")
     lines = [
-        f"{where['processor']}, {where['cores']} cores, {where['threads']} threads used, load {where['load_average']}, "
-        f"{where['system']}, Python {where['python']}, {where['date']}.",
+        (
+            f"{where['processor']}, {where['cores']} cores, {where['threads']} threads used, "
+            f"load {where['load_average']}, {where['system']}, Python {where['python']}, {where['date']}."
+        ),
         f"{versions}. Executor: {where['executor']}.",
     ]
     for rows in (_times(document["entries"]), _memory(document["entries"]), _overhead(document["overhead"])):
@@ -30,16 +32,18 @@ def _table(rows: list[list[str]]) -> list[str]:
 
 
 def _times(entries: list[dict[str, Any]]) -> list[list[str]]:
-    rows = [["case", "query", "contender", "first call, ms", "median, ms", "least, ms", "times ours", "agrees"]]
+    head = ["first call, ms", "median, ms", "least, ms", "times ours", "our log_partitions", "agrees"]
+    rows = [["case", "query", "contender", *head]]
     for entry in entries:
         for name, r in entry["contenders"].items():
             start = [entry["case"], entry["query"], name]
             if "median_ms" not in r:
-                rows.append([*start, "", f"left out: {r['left_out']}", "", "", ""])
+                rows.append([*start, "", f"left out: {r['left_out']}", "", "", "", ""])
                 continue
             agrees = {True: "yes", False: "NO", None: ""}[r["agrees"]]
             times = [f"{r[key]:.2f}" for key in ("first_ms", "median_ms", "least_ms")]
-            rows.append([*start, *times, "" if name == OURS else f"{r['times_ours']:.1f}", agrees])
+            ratios = "" if name == OURS else f"{r['times_ours']:.1f}", f"{r['log_partitions']:.1f}" if "log_partitions" in r else ""
+            rows.append([*start, *times, *ratios, agrees])
     return rows
 
 

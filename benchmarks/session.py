@@ -17,6 +17,8 @@ from benchmarks.contenders import OURS, Contender, find
 from benchmarks.timing import interleave, ratio
 
 Say = Callable[[str], object]
+FORWARD = "log_partition"
+"""Our own forward pass takes part in every round: what a query costs is told in its units, too."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ def contenders(names: Sequence[str], say: Say) -> dict[str, Contender]:
 
 def run(cases: Sequence[Case], options: Options, say: Say = print) -> list[dict[str, Any]]:
     """One entry per case and query; what peers warn of themselves is not shown."""
-    entries, who = [], contenders(options.peers, say)
+    entries: list[dict[str, Any]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        who = contenders(options.peers, say)
         for case in cases:
             for query in queries(case, options.queries):
                 entries.append({"case": case.name, "query": query, "contenders": _compete(case, query, who, options)})
@@ -63,6 +66,10 @@ def _compete(case: Case, query: str, who: dict[str, Contender], options: Options
     results: dict[str, dict[str, Any]] = {}
     calls: dict[str, Callable[[], Any]] = {}
     potentials, truth = case.potentials(), None
+    forward = None if query == FORWARD else who[OURS].prepare(case, FORWARD, potentials)
+    if forward is not None:
+        forward.call()
+        calls[FORWARD] = forward.call
     for name, contender in who.items():
         why = None if options.heavy else contender.heavy(case, query)
         prepared = contender.prepare(case, query, potentials) if why is None else None
@@ -83,6 +90,8 @@ def _compete(case: Case, query: str, who: dict[str, Contender], options: Options
         calls[name] = prepared.call
         del out, value
     rounds = interleave(calls, options.seconds, options.rounds)
+    if (unit := rounds.pop(FORWARD, None)) is not None:
+        results[OURS]["log_partitions"] = ratio(rounds[OURS], unit)
     for name, spent in rounds.items():
         results[name] |= _figures(spent, rounds[OURS])
         if options.memory:

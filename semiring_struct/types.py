@@ -24,8 +24,9 @@ class TopK(NamedTuple):
 class DistinctSamples(NamedTuple):
     """k draws without replacement, first drawn first.
 
-    `events (k, *batch, ...)`, `log_probs (k, *batch)` of each, `perturbed (k, *batch)` their log-probabilities plus Gumbel
-    noise (descending). Where an instance has fewer than k structures the rest are blanks: event 0, both others `-inf`.
+    `events (k, *batch, ...)`, `log_probs (k, *batch)` of each, `perturbed (k, *batch)` their log-probabilities plus
+    Gumbel noise (descending). Where an instance has fewer than k structures the rest are blanks: event 0,
+    both others `-inf`.
     """
 
     events: Potentials

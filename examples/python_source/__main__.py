@@ -30,7 +30,7 @@ class Budget:
     most_test: int
 
 
-FULL = Budget(train_files=240, test_files=60, tag_steps=400, parse_steps=400, most_test=1200)
+FULL = Budget(train_files=240, test_files=60, tag_steps=1000, parse_steps=1000, most_test=1200)
 QUICK = Budget(train_files=30, test_files=10, tag_steps=40, parse_steps=40, most_test=200)
 
 
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     corpus = read_corpus(options.seed, budget.train_files, budget.test_files)
     tagging = run_tagging(corpus, options.seed, budget.tag_steps, budget.most_test)
     parsing = run_parsing(corpus, options.seed, budget.parse_steps, budget.most_test)
-    line = look_at_line(tagging, torch.Generator().manual_seed(options.seed))
-    expression = look_at_parse(parsing)
+    generator = torch.Generator().manual_seed(options.seed)
+    line, expression = look_at_line(tagging, generator), look_at_parse(parsing, generator)
     draw(tagging, parsing, line, expression, options.output / "figure.png")
 
     close = summary(tagging, parsing, time.perf_counter() - began, options.seed)

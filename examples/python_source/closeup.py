@@ -10,33 +10,59 @@ from torch import Tensor
 
 import semiring_struct as ss
 
-from .data import Batch
-from .parsing import Parsing
+from .parsing import Parsing, tree_crf
 from .spans import Line, spans_of
 from .tagging import Tagging
 from .trees import Parse
 
+Weighed = list[tuple[float, list[int]]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a distribution says: labels of its mode, labels with their probabilities, part marginals, entropy in nats.
+
+    `marginals` is `(n, tags)` for a chain and `(head, dependent)` over the root symbol and the tokens for a tree.
+    """
+
+    mode: list[int]
+    best: Weighed
+    samples: Weighed
+    marginals: Tensor
+    entropy: float
+
 
 @dataclass(frozen=True)
 class TaggedLine:
-    """`marginals[i, tag]`; each tag sequence comes with its probability; `entropy` is in nats."""
+    """A held-out line with the chain's answers; labels are tags."""
 
     line: Line
-    mode: list[int]
-    best: list[tuple[float, list[int]]]
-    samples: list[tuple[float, list[int]]]
-    marginals: Tensor
-    entropy: float
+    says: Answers
 
 
 @dataclass(frozen=True)
 class ParsedExpression:
-    """`marginals[head, dependent]` over the root symbol and the tokens; `heads` are those of the best tree."""
+    """A held-out expression with the tree model's answers; labels are heads, after an entry for the root symbol."""
 
     parse: Parse
-    heads: list[int]
-    marginals: Tensor
-    entropy: float
+    says: Answers
+
+
+def ask(crf: ss.StructDistribution, generator: torch.Generator, best: int = 4, samples: int = 5) -> Answers:
+    """Puts every question to a distribution without batch dims; the calls are the same for every structure."""
+    top = crf.topk(best)
+    marginals = crf.marginals()
+    return Answers(
+        mode=crf.argmax(labels=True).tolist(),
+        best=_weighed(crf, crf.to_labels(top.events)[top.valid]),
+        samples=_weighed(crf, crf.sample((samples,), generator=generator, labels=True)),
+        marginals=marginals.emission if isinstance(marginals, ss.ChainPotentials) else marginals,
+        entropy=crf.entropy().item(),
+    )
+
+
+def _weighed(crf: ss.StructDistribution, labels: Tensor) -> Weighed:
+    return list(zip(crf.log_prob(labels).exp().tolist(), labels.tolist(), strict=True))
 
 
 def hardest(entropies: Tensor, candidates: Sequence[int]) -> int:
@@ -62,45 +88,21 @@ def look_at_line(tagging: Tagging, generator: torch.Generator, most: int = 400) 
     fit = [i for i, line in enumerate(data.test_lines) if 24 <= len(line.text) <= 48 and kinds_in(line) >= 4]
     fit = [i for i in fit if plain(data.test_lines[i].text)][:most]
     crowd = data.test.batch(fit)
-    crf = ss.LinearChainCRF(model.chain(crowd.symbols), lengths=crowd.lengths)
-    chosen = hardest(crf.entropy(), fit)
-
-    structure = ss.LinearChain()
-    phi = model.chain(data.test.batch([chosen]).symbols)
-    top = ss.topk(structure, phi, 4)
-    best = structure.to_labels(top.events)[:, 0]
-    draws = ss.sample(structure, phi, (5,), generator=generator, labels=True)[:, 0]
-    return TaggedLine(
-        line=data.test_lines[chosen],
-        mode=ss.argmax(structure, phi, labels=True)[0].tolist(),
-        best=_with_probabilities(best[top.valid[:, 0]], phi),
-        samples=_with_probabilities(draws, phi),
-        marginals=ss.marginals(structure, phi).emission[0],
-        entropy=ss.entropy(structure, phi).item(),
-    )
-
-
-def _with_probabilities(tags: Tensor, phi: ss.ChainPotentials) -> list[tuple[float, list[int]]]:
-    probabilities = ss.LinearChainCRF(phi).log_prob(tags.unsqueeze(1)).exp()[:, 0]
-    return list(zip(probabilities.tolist(), tags.tolist(), strict=True))
+    chosen = hardest(ss.LinearChainCRF(model.chain(crowd.symbols), lengths=crowd.lengths).entropy(), fit)
+    emission, transition = model.chain(data.test.batch([chosen]).symbols)
+    crf = ss.LinearChainCRF(ss.ChainPotentials(emission[0], transition[0]))
+    return TaggedLine(data.test_lines[chosen], ask(crf, generator))
 
 
 @torch.no_grad()
-def look_at_parse(parsing: Parsing, most: int = 400) -> ParsedExpression:
-    """The least certain of the first `most` expressions that have 8 to 13 tokens."""
+def look_at_parse(parsing: Parsing, generator: torch.Generator, most: int = 400) -> ParsedExpression:
+    """The least certain of the first `most` expressions that have 8 to 13 tokens, six of them different."""
     model, data = parsing.model, parsing.data
     model.eval()
-    fit = [i for i, parse in enumerate(data.test_parses) if 8 <= len(parse.heads) <= 13]
+    varied = [i for i, parse in enumerate(data.test_parses) if len(set(parse.symbols)) >= 6]
+    fit = [i for i in varied if 8 <= len(data.test_parses[i].heads) <= 13]
     fit = [i for i in fit if plain("".join(data.test_parses[i].texts))][:most]
-    crowd: Batch = data.test.batch(fit)
-    entropies = ss.ProjectiveDependencyCRF(model(crowd.symbols), lengths=crowd.lengths).entropy()
-    chosen = hardest(entropies, fit)
-
-    structure = ss.ProjectiveTree()
-    phi = model(data.test.batch([chosen]).symbols)
-    return ParsedExpression(
-        parse=data.test_parses[chosen],
-        heads=ss.argmax(structure, phi, labels=True)[0, 1:].tolist(),
-        marginals=ss.marginals(structure, phi)[0],
-        entropy=ss.entropy(structure, phi).item(),
-    )
+    crowd = data.test.batch(fit)
+    chosen = hardest(tree_crf(model(crowd.symbols), crowd.lengths).entropy(), fit)
+    crf = tree_crf(model(data.test.batch([chosen]).symbols)[0])
+    return ParsedExpression(data.test_parses[chosen], ask(crf, generator))

@@ -16,13 +16,18 @@ FORBIDDEN = float("-inf")
 
 
 class Encoder(nn.Module):
-    """Symbols `(batch, n)` to features `(batch, n, size)`; each sees `2 * layers` neighbours on either side."""
+    """Symbols `(batch, n)` to features `(batch, n, size)`.
+
+    Layer by layer a convolution looks twice as far; in the end a feature sees `2 * (2**layers - 1)` neighbours on either
+    side.
+    """
 
     def __init__(self, symbols: int, size: int, layers: int):
         super().__init__()
         self.embedding = nn.Embedding(symbols, size, padding_idx=PAD)
-        self.convolutions = nn.ModuleList(nn.Conv1d(size, size, 5, padding=2) for _ in range(layers))
-        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(layers))
+        steps = [2**layer for layer in range(layers)]
+        self.convolutions = nn.ModuleList(nn.Conv1d(size, size, 5, padding=2 * s, dilation=s) for s in steps)
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in steps)
 
     def forward(self, symbols: Tensor) -> Tensor:
         real = (symbols != PAD).unsqueeze(-1)
@@ -38,7 +43,7 @@ class Tagger(nn.Module):
 
     allowed: Tensor  # (from, to)
 
-    def __init__(self, symbols: int, size: int = 48, layers: int = 2):
+    def __init__(self, symbols: int, size: int = 48, layers: int = 4):
         super().__init__()
         self.encoder = Encoder(symbols, size, layers)
         self.emission = nn.Linear(size, NUM_TAGS)

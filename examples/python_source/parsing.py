@@ -79,10 +79,14 @@ def with_root(heads: Tensor) -> Tensor:
     return torch.nn.functional.pad(heads, (1, 0), value=-1)
 
 
+def tree_crf(scores: Tensor, lengths: Tensor | None = None) -> ss.ProjectiveDependencyCRF:
+    """Trees as the gold ones are: exactly one token hangs from the root symbol."""
+    return ss.ProjectiveDependencyCRF(scores, lengths, single_root=True)
+
+
 def tree_loss(model: Parser, batch: Batch) -> Tensor:
     """Negative log-likelihood of whole trees."""
-    crf = ss.ProjectiveDependencyCRF(model(batch.symbols), lengths=batch.lengths)
-    return -crf.log_prob(with_root(batch.targets)).mean()
+    return -tree_crf(model(batch.symbols), batch.lengths).log_prob(with_root(batch.targets)).mean()
 
 
 def head_scores(model: Parser, batch: Batch) -> Tensor:
@@ -101,7 +105,7 @@ def softmax_loss(model: Parser, batch: Batch) -> Tensor:
 
 def tree_decode(model: Parser, batch: Batch) -> Tensor:
     """Heads `(batch, words)` of the best tree."""
-    return ss.argmax(ss.ProjectiveTree(), model(batch.symbols), lengths=batch.lengths, labels=True)[:, 1:]
+    return tree_crf(model(batch.symbols), batch.lengths).argmax(labels=True)[:, 1:]
 
 
 def softmax_decode(model: Parser, batch: Batch) -> Tensor:
@@ -112,7 +116,7 @@ def softmax_decode(model: Parser, batch: Batch) -> Tensor:
 def repaired_decode(model: Parser, batch: Batch) -> Tensor:
     """The best tree under the softmax: structure at decoding time only."""
     scores = torch.nn.functional.pad(head_scores(model, batch), (1, 0))
-    return ss.argmax(ss.ProjectiveTree(), scores, lengths=batch.lengths, labels=True)[:, 1:]
+    return tree_crf(scores, batch.lengths).argmax(labels=True)[:, 1:]
 
 
 def previous_decode(model: Parser, batch: Batch) -> Tensor:

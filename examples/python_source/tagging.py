@@ -89,7 +89,7 @@ def softmax_loss(model: Tagger, batch: Batch) -> Tensor:
 
 def chain_decode(model: Tagger, batch: Batch) -> Tensor:
     """The best tag sequence of the chain, `(batch, n)`."""
-    return ss.argmax(ss.LinearChain(), model.chain(batch.symbols), lengths=batch.lengths, labels=True)
+    return ss.LinearChainCRF(model.chain(batch.symbols), lengths=batch.lengths).argmax(labels=True)
 
 
 def softmax_decode(model: Tagger, batch: Batch) -> Tensor:
@@ -101,7 +101,7 @@ def repaired_decode(model: Tagger, batch: Batch) -> Tensor:
     """The best sequence under the softmax among those that spell tokens: structure at decoding time only."""
     emission = model(batch.symbols).log_softmax(-1)
     chain = chain_potentials(emission, torch.zeros_like(model.transition), model.allowed)
-    return ss.argmax(ss.LinearChain(), chain, lengths=batch.lengths, labels=True)
+    return ss.LinearChainCRF(chain, lengths=batch.lengths).argmax(labels=True)
 
 
 @torch.no_grad()

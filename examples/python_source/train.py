@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,10 +16,11 @@ from .data import Batch
 
 @dataclass
 class Curve:
-    """What the figure draws: the held-out score after each of some steps."""
+    """What the figure draws: the held-out score after each of some steps; and the processor time of the steps alone."""
 
     steps: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def progress(items: Iterator[Batch], total: int, title: str) -> tqdm[Batch]:
@@ -43,12 +45,14 @@ def fit(
     curve = Curve()
     bar = progress(batches, steps, title)
     for step in range(1, steps + 1):
+        began = time.process_time()
         loss = loss_of(next(batches))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         schedule.step()
+        curve.seconds += time.process_time() - began
         bar.update()
         if step in moments:
             curve.steps.append(step)

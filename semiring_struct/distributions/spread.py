@@ -10,10 +10,9 @@ from torch import Tensor
 from semiring_struct import inference
 from semiring_struct.distributions.fields import as_lengths, fields_of, pack_like
 from semiring_struct.inference.door import Door, open_door
-from semiring_struct.structures import Alignment, LinearChain, OneOf, ProjectiveTree, SemiMarkov, SpanTree, Structure
+from semiring_struct.structures import Structure
 
 CHUNK = 32
-_USES_A_PART_ONCE = (Alignment, LinearChain, OneOf, ProjectiveTree, SemiMarkov, SpanTree)
 
 
 def part_variances(structure: Structure, log_potentials: Any, lengths: Any) -> Any:
@@ -36,9 +35,9 @@ def part_variances(structure: Structure, log_potentials: Any, lengths: Any) -> A
 @torch.compiler.assume_constant_result
 def _may_count(structure: Structure, shapes: list[tuple[int, ...]]) -> list[bool]:
     """Which fields of an event of these shapes may be used more than once by one structure."""
-    if structure.declaration is None or not isinstance(structure, _USES_A_PART_ONCE):
+    if not structure.uses_parts_once:
         return [True] * len(shapes)
-    full = structure.declaration.sizes(structure.letters(shapes))
+    full = structure.full_shapes(shapes)
     return [have != want for have, want in zip(shapes, full, strict=True)]
 
 

@@ -23,7 +23,10 @@ Call = tuple[int, list[int], int, int]
 def total(
     fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, seed: int = 0
 ) -> Tensor:
-    """The program's answer under a reduction: `fields (batch, *event)` -> `(batch, *out)`, differentiable twice."""
+    """The program's answer under a reduction: `fields (batch, *event)` -> `(batch, *out)` float64.
+
+    Differentiable twice.
+    """
     return _total((source, list(full), operators.number_of(reduction), seed), lengths, fields)[0]
 
 
@@ -40,7 +43,7 @@ def curvature(
     fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction,
     vectors: list[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    """The Hessian of every instance's (scalar) total times `vectors`: differentiable in the vectors, in which it is linear."""
+    """The Hessian of every instance's (scalar) total times `vectors`: linear in them, and differentiable so."""
     call = (source, list(full), operators.number_of(reduction), 0)
     value, charts = _total(call, lengths, fields)
     return list(_curvature(call, lengths, charts, torch.ones_like(value.detach()), fields, vectors))[1:]
@@ -53,7 +56,7 @@ def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths:
 
 
 def _plainly(*tensors: Tensor) -> bool:
-    """Whether to call the operator itself: Dynamo (torch 2.13) breaks on a Function none of whose inputs asks for gradients."""
+    """Whether to call the operator itself: Dynamo (torch 2.13) fails on a Function if no input needs a gradient."""
     return torch.compiler.is_compiling() and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
 
 

@@ -71,7 +71,7 @@ class Machine(ABC):
 
     @abstractmethod
     def total(self, job: Job) -> tuple[Tensor, Tensor]:
-        """`(batch, *out)` in the fields' dtype, and the charts `(batch, cells)` float64."""
+        """`(batch, *out)` and the charts `(batch, cells)`, both float64."""
 
     @abstractmethod
     def gradient(self, job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:

@@ -87,7 +87,7 @@ def _(fields, lengths, source, full, reduction, seed):
     program = _program(fields, source, full)
     batch = fields[0].shape[0]
     charts = fields[0].new_empty((batch, program.cells), dtype=torch.float64)
-    return fields[0].new_empty((batch, *program.answer.out)), charts
+    return fields[0].new_empty((batch, *program.answer.out), dtype=torch.float64), charts
 
 
 @torch.library.custom_op("semiring_struct::gradient", mutates_args=())
@@ -116,7 +116,7 @@ def curvature(
     job = job_of(fields, lengths, source, full, reduction, seed)
     with _quiet(lengths.device):
         rise, *out = _machine(job).curvature(job, charts, weight, [flat(t) for t in tangents])
-    return [rise, *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
+    return [rise.to(weight.dtype), *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
 
 
 @curvature.register_fake

@@ -27,7 +27,7 @@ from semiring_struct.inference.partition import (
 from semiring_struct.inference.probability import contains, log_prob
 
 __all__ = [
-    "Plan", "argmax", "contains", "count", "covariance_vp", "cross_entropy", "einsum", "entropy", "enumerate_events", "evaluate",
-    "expectation", "explain", "kl", "log_partition", "log_prob", "marginals", "max_score", "program", "renyi_entropy",
-    "sample", "sample_without_replacement", "score", "topk", "variance",
+    "Plan", "argmax", "contains", "count", "covariance_vp", "cross_entropy", "einsum", "entropy", "enumerate_events",
+    "evaluate", "expectation", "explain", "kl", "log_partition", "log_prob", "marginals", "max_score", "program",
+    "renyi_entropy", "sample", "sample_without_replacement", "score", "topk", "variance",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from semiring_struct.inference.partition import LOG, MAX, evaluate
 from semiring_struct.ops import NEG_INF, gumbel
 from semiring_struct.ops import score as score_of
 from semiring_struct.semirings import CountingSemiring, Reduction
-from semiring_struct.structures import Structure
+from semiring_struct.structures import Structure, dense
 from semiring_struct.types import DistinctSamples, TopK
 
 
@@ -47,19 +47,23 @@ def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None)
         paths = machine.beam(job, charts, k, charts.new_zeros(len(charts)), by_score)
         events = result(door, paths, False, (k,))
         valid = paths.feasible.reshape((k, *door.batch))
-        value = _path_scores(door, paths).reshape((k, *door.batch))
+        value = used_score(door.flat, paths.parts(len(door.flat))).reshape((k, *door.batch))
         return TopK(torch.where(valid, value, NEG_INF).to(door.fields[0].dtype), events, valid)
 
 
-def _path_scores(door: Door, paths: Paths) -> Tensor:
-    """The summed potentials of the parts used by each path, `(paths,)` float64."""
-    total = torch.zeros(len(paths.feasible), dtype=torch.float64, device=paths.feasible.device)
-    instance = torch.arange(len(total), device=total.device)[:, None] % max(len(door.lengths), 1)
-    for used, field in zip(paths.parts(len(door.flat)), door.flat, strict=True):
+def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
+    """Sums of the entries `parts (paths, uses)`, -1 for none, of `fields (batch, *event)`.
+
+    `(paths,)` float64; path `p` is of instance `p % batch`.
+    """
+    total = torch.zeros((), device=parts[0].device)
+    for used, field in zip(parts, fields, strict=True):
         flat = field.reshape(field.shape[0], math.prod(field.shape[1:]))
-        if flat.shape[1]:
-            total += torch.where(used < 0, 0.0, flat[instance, used.clamp(min=0)].double()).sum(-1)
-    return total
+        if flat.numel():
+            instance = torch.arange(used.shape[0], device=used.device)[:, None] % flat.shape[0]
+            value = flat[instance, used.clamp(min=0)].double()
+            total = total + torch.where(used < 0, 0.0, value).sum(-1)
+    return total.expand(parts[0].shape[0])
 
 
 def sample(
@@ -169,9 +173,9 @@ def _for_labels(door: Door, labels: bool) -> Door:
     code = door.structure.label_code(door.sizes)
     if code is None:
         raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
-    if door.structure.prepares or door.structure.declaration is None:
+    if door.structure.prepares:
         return door
-    sizes = door.structure.declaration.sizes(door.sizes)
+    sizes = door.structure.full_shapes(list(door.events))
     flat = tuple(
         f if part is None else f.expand(f.shape[0], *size)
         for f, size, part in zip(door.flat, sizes, code.fields, strict=True)
@@ -180,25 +184,17 @@ def _for_labels(door: Door, labels: bool) -> Door:
 
 
 def result(door: Door, paths: Paths, labels: bool, lead: tuple[int, ...]) -> Any:
+    """The structures that paths chose, `(*lead, *batch, ...)`, as events in the form of the potentials or as labels."""
     parts = paths.parts(len(door.flat))
     if labels:
         code = door.structure.label_code(door.sizes)
         if code is None:
             raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
         return door.shape(code.write(parts), lead)
-    events = [_dense(used, f) for used, f in zip(parts, door.flat, strict=True)]
+    events = [dense(used, tuple(f.shape[1:]), f.dtype) for used, f in zip(parts, door.flat, strict=True)]
     if door.structure.prepares:
         return door.pack(_through_prepare(door, events, lead))
     return door.pack([door.shape(e, lead) for e in events])
-
-
-def _dense(used: Tensor, field: Tensor) -> Tensor:
-    """Entries used `(paths, uses)` as an event `(paths, *event)`: how often each entry is used."""
-    size = math.prod(field.shape[1:])
-    out = torch.zeros((used.shape[0], size), dtype=field.dtype, device=field.device)
-    if size:
-        out.scatter_add_(1, used.clamp(min=0), (used >= 0).to(field.dtype))
-    return out.reshape(used.shape[0], *field.shape[1:])
 
 
 def _through_prepare(door: Door, events: list[Tensor], lead: tuple[int, ...]) -> list[Tensor]:

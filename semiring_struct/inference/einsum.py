@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semiring_struct import executors
 from semiring_struct.errors import ShapeError
+from semiring_struct.inference.partition import seed_of, unbound
 from semiring_struct.programs import Program, Recorder, finish, program_of, register
 from semiring_struct.semirings import LogSemiring, Semiring
 
@@ -30,9 +31,9 @@ def _source(equation: str) -> int:
 def einsum(equation: str, *operands: Tensor, semiring: Semiring | None = None) -> Tensor:
     """`einsum("ab,bc->ac", x, y)` on log-weights under a semiring (log by default).
 
-    Operands are `(*batch, *letters)`: their leading dims past the letters of the equation broadcast together and lead the
-    result. The path is opt_einsum's; under a semiring with a reduction the result is differentiable twice. Cost: that
-    of the path. Raises `ShapeError` for operands that do not fit, `ProgramError` for an equation that is none.
+    Operands are `(*batch, *letters)`: their leading dims past the letters of the equation broadcast together and lead
+    the result. The path is opt_einsum's, and so is the cost; under a semiring with a reduction the result is
+    differentiable twice. Raises `ShapeError` for operands that do not fit, `ProgramError` for an equation that is none.
     """
     semiring = LogSemiring() if semiring is None else semiring
     letters = equation.replace(" ", "").partition("->")[0].split(",")
@@ -48,8 +49,8 @@ def einsum(equation: str, *operands: Tensor, semiring: Semiring | None = None) -
     lengths = torch.empty((math.prod(batch), 0), dtype=torch.int64, device=flat[0].device)
     source = _source(equation.replace(" ", ""))
     if semiring.reduction is not None:
-        value = executors.total(flat, lengths, source, (), semiring.reduction)
-        return semiring.read(value.reshape((1, *batch, *value.shape[1:])))
+        value = executors.total(flat, lengths, source, (), unbound(semiring.reduction), seed_of(semiring))
+        return value.reshape((*batch, *value.shape[1:])).to(flat[0].dtype)
     program = program_of(source, tuple(tuple(f.shape[1:]) for f in flat), ())
     value = executors.generic(program, semiring, flat, lengths)
     return semiring.read(value.reshape((value.shape[0], *batch, *value.shape[2:])))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semiring_struct import executors
 from semiring_struct.errors import ShapeError
-from semiring_struct.inference.door import Door, open_door
+from semiring_struct.inference.door import HALVES, Door, open_door
 from semiring_struct.semirings import LogSemiring, MaxSemiring, Reduction, Semiring
 from semiring_struct.structures import Structure
 
@@ -20,11 +20,16 @@ LOG = LogSemiring().reduction
 MAX = MaxSemiring().reduction
 
 
-def total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor:
-    """The program's answer `(*batch,)` under a reduction."""
+def wide_total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor:
+    """The program's answer `(*batch,)` under a reduction, in float64: large totals may still be subtracted."""
     if reduction is None:
         raise TypeError("this query needs a semiring with a reduction")
     return door.shape(executors.total(list(door.flat), door.lengths, door.structure.handle, door.full, reduction, seed))
+
+
+def total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor:
+    """The same in the dtype of the potentials (float32 for half precision)."""
+    return wide_total(door, reduction, seed).to(door.fields[0].dtype)
 
 
 def log_partition(structure: Structure, log_potentials: Any, lengths: Any = None) -> Tensor:
@@ -77,7 +82,7 @@ def _given(door: Door) -> Any:
 def double(structure: Structure, log_potentials: Any) -> Any:
     """The potentials in float64: differences of large totals keep their digits."""
     if isinstance(log_potentials, Tensor):
-        return log_potentials.double() if log_potentials.is_floating_point() else log_potentials
+        return log_potentials.double() if log_potentials.dtype in (*HALVES, torch.float32) else log_potentials
     if isinstance(log_potentials, tuple | list):
         if len({f.dtype for f in log_potentials if isinstance(f, Tensor)}) > 1:
             return log_potentials  # refused at the door
@@ -180,10 +185,12 @@ def covariance_vp(structure: Structure, log_potentials: Any, vector: Any, length
     """
     door = open_door(structure, log_potentials, lengths)
     given = door.unpack(vector, "covariance_vp: vector")
-    for v, f, shape in zip(given, door.structure.field_names, door.events, strict=True):
-        if tuple(v.shape[v.dim() - len(shape) :]) != shape:
-            raise ShapeError(f"covariance_vp: vector needs {f} of shape (*batch, {shape}); got {tuple(v.shape)}")
-    whole = [v.to(f.dtype).expand_as(f) for v, f in zip(given, door.fields, strict=True)]
+    shapes = [tuple(f.shape) for f in door.fields]
+    try:
+        whole = [v.to(f.dtype).expand(f.shape) for v, f in zip(given, door.fields, strict=True)]
+    except RuntimeError:
+        got = [tuple(v.shape) for v in given]
+        raise ShapeError(f"covariance_vp: vector needs the potentials' shapes {shapes}; got {got}") from None
     if door.structure.prepares:
         return door.pack(_bent_through_prepare(door, whole))
     flat = [v.reshape(f.shape) for v, f in zip(whole, door.flat, strict=True)]
@@ -218,18 +225,18 @@ def evaluate(structure: Structure, semiring: Semiring, log_potentials: Any, leng
         raise TypeError(f"evaluate needs a semiring, such as ss.LogSemiring(); got {type(semiring).__name__}")
     door = open_door(structure, log_potentials, lengths)
     if semiring.reduction is not None:
-        return total(door, _unbound(semiring.reduction), _seed(semiring))
+        return total(door, unbound(semiring.reduction), seed_of(semiring))
     value = executors.generic(door.program, semiring, list(door.flat), door.lengths)
     return semiring.read(value.reshape(value.shape[0], *door.batch, *value.shape[2:]))
 
 
-def _unbound(reduction: Reduction) -> Reduction:
+def unbound(reduction: Reduction) -> Reduction:
     """Without its generator: a run is given a seed, and reductions are remembered for as long as the process lives."""
     bound = is_dataclass(reduction) and getattr(reduction, "generator", None) is not None
     return replace(reduction, generator=None) if bound else reduction  # type: ignore[call-arg]
 
 
-def _seed(semiring: Semiring) -> int:
+def seed_of(semiring: Semiring) -> int:
     """One number from the semiring's generator, if it is a noisy one."""
     if semiring.reduction is None or not semiring.reduction.noisy:
         return 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.inference.decode import forward, result, score, topk
+from semiring_struct.inference.decode import forward, result, score, topk, used_score
 from semiring_struct.inference.door import Door, open_door
-from semiring_struct.inference.partition import LOG, MAX, total
+from semiring_struct.inference.partition import LOG, MAX, wide_total
 from semiring_struct.ops import NEG_INF
 from semiring_struct.structures import Structure
 
@@ -27,14 +28,21 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     """
     door = open_door(structure, log_potentials, lengths)
     if isinstance(event, Tensor) and not event.is_floating_point() and event.dtype != torch.bool:
-        event = _over_batch(event, door, len(getattr(door.structure.label_code(door.sizes), "shape", ())))
-        event = door.structure.from_labels(event, door.pack(door.fields), _spread(door, lengths, event))
-        member: Tensor | None = None
+        value = _label_score(door, event, lengths)
     else:
-        member = contains(door.structure, log_potentials, event, lengths)
-    value = score(door.structure, door.pack(door.fields), event) - total(door, LOG)
-    value = torch.where(value.isnan(), NEG_INF, value)
-    return value if member is None else torch.where(member, value, NEG_INF)
+        value = score(door.structure, door.pack([f.double() for f in door.fields]), event)
+        value = torch.where(contains(door.structure, log_potentials, event, lengths), value, NEG_INF)
+    log_z = wide_total(door, LOG)
+    out = torch.where(value == NEG_INF, NEG_INF, value - torch.where(log_z == NEG_INF, 0.0, log_z))
+    return out.to(door.fields[0].dtype)
+
+
+def _label_score(door: Door, labels: Tensor, lengths: Any) -> Tensor:
+    """The score of labels `(*sample, *batch)` float64, from the entries they use: no dense event is built."""
+    labels = _over_batch(labels, door, len(getattr(door.structure.label_code(door.sizes), "shape", ())))
+    batch, parts = door.structure.label_parts(labels, door.fields, _spread(door, lengths, labels))
+    fields = [f.reshape(math.prod(door.batch), *s) for f, s in zip(door.fields, door.events, strict=True)]
+    return used_score(fields, parts).reshape(batch)
 
 
 def _over_batch(given: Tensor, door: Door, rank: int) -> Tensor:
@@ -114,9 +122,7 @@ def _finite(given: list[Tensor], inner: Door) -> Tensor:
 
 def _tied(door: Door) -> list[bool]:
     """Which fields are stored smaller than declared, so that their events are counts."""
-    if door.structure.declaration is None:
-        return [False] * len(door.events)
-    full = door.structure.declaration.sizes(door.sizes)
+    full = door.structure.full_shapes(list(door.events))
     return [have != want for have, want in zip(door.events, full, strict=True)]
 
 

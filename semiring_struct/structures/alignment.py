@@ -10,7 +10,7 @@ from torch import Tensor
 from semiring_struct.ops import prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of
+from semiring_struct.structures.labels import LabelCode, code_of, where_used
 
 
 class AlignmentPotentials(NamedTuple):
@@ -42,6 +42,7 @@ class Alignment(DynamicProgram):
 
     event_dim = (2, 2, 2)
     shapes = {"match": "n m", "delete": "n m+1", "insert": "n+1 m"}
+    uses_parts_once = True
     sides = ("n", "m")
     potentials = AlignmentPotentials
 
@@ -82,11 +83,9 @@ class Alignment(DynamicProgram):
         after = column + (kind == 0).to(column.dtype)        # symbols of y used once x_i is done
         back = rows[:, 1:] & (column[:, 1:] < after[:, :-1])
         refuse_where(back, "columns must not go backwards: x_i comes after what x_(i-1) has used of y")
-        one_hot = torch.nn.functional.one_hot
-        match = one_hot(column.clamp(0, max(m - 1, 0)), m) * (rows & (kind == 0))[..., None]
-        delete = one_hot(column.clamp(0, m), m + 1) * (rows & (kind == 1))[..., None]
-        done = (after[:, :, None] <= torch.arange(m, device=labels.device)) & rows[..., None]
-        before = done.sum(1)                                 # how many x are done before y_j is reached
-        inserted = columns & (match.sum(1) == 0)
-        insert = one_hot(before.clamp(0, n), n + 1).transpose(-1, -2) * inserted[:, None, :]
-        return match, delete, insert
+        i, j = torch.arange(n, device=labels.device), torch.arange(m, device=labels.device)
+        matched, deleted = rows & (kind == 0), rows & (kind == 1)
+        done = (after[:, :, None] <= j) & rows[..., None]    # [i, j]: x_i is done before y_j is reached
+        taken = ((column[:, :, None] == j) & matched[..., None]).any(1)
+        inserts = where_used(columns & ~taken, done.sum(1) * m + j)
+        return where_used(matched, i * m + column), where_used(deleted, i * (m + 1) + column), inserts

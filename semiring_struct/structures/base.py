@@ -14,7 +14,7 @@ from torch import Tensor
 from semiring_struct.errors import ShapeError, UnsupportedQueryError
 from semiring_struct.programs import Expression, Program, Recorder, finish, program_of, register
 from semiring_struct.programs.affine import Affine
-from semiring_struct.structures.labels import LabelCode
+from semiring_struct.structures.labels import LabelCode, dense, stored
 from semiring_struct.structures.lengths import bounds_of
 from semiring_struct.structures.shapes import Declaration
 
@@ -30,6 +30,8 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
     """Fields' shapes in letters, e.g. `{"emission": "n c", "transition": "n-1 c c"}`; size 1 ties a dim."""
     sides: ClassVar[tuple[str, ...]] = ("n",)
     """The letters that `lengths` bounds."""
+    uses_parts_once: ClassVar[bool] = False
+    """Whether no structure uses an (untied) part twice, so that events are 0 or 1; False where that is not known."""
     potentials: ClassVar[type | None] = None
     """The NamedTuple that holds several fields, if the structure has one."""
 
@@ -51,9 +53,10 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
         return None
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """Labels `(batch, *shape)` -> dense events per field at full (untied) sizes; raises `ValueError` on bad labels.
+        """Labels `(batch, *shape)` -> the entries used of each field `(batch, uses)`; `ValueError` on bad labels.
 
-        `lengths` is `(batch, sides)`.
+        An entry is the flat index of a part in its field at full (untied) size, -1 for none; `lengths` is
+        `(batch, sides)`.
         """
         raise UnsupportedQueryError(f"{type(self).__name__} defines no labels; give events")
 
@@ -80,6 +83,13 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
             return {"n": shapes[0][0] if shapes[0] else 1}
         return self.declaration.solve(type(self).__name__, shapes)
 
+    @torch.compiler.assume_constant_result
+    def full_shapes(self, shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """The declared event shapes that belong to stored ones: the same but for tied dims of size 1."""
+        if self.declaration is None:
+            return list(shapes)
+        return self.declaration.sizes(self.letters(shapes))
+
     def to_labels(self, event: Any, lengths: Any = None) -> Tensor:
         """The labels `(*batch, *label_shape)` int64 of an event; slots that the event does not fill hold -1.
 
@@ -94,7 +104,7 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
         code = this.label_code(sizes)
         if code is None:
             raise UnsupportedQueryError(f"{type(self).__name__} defines no labels (override label_code and encode)")
-        full = this.declaration.sizes(sizes) if this.declaration else shapes
+        full = this.full_shapes(shapes)
         for name, have, want, part in zip(this.field_names, shapes, full, code.fields, strict=True):
             if part is not None and have != want:
                 raise ValueError(f"{name} is tied, so its counts do not determine labels; decode with labels=True")
@@ -109,8 +119,21 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
         out of range or that form no structure, `ShapeError` for a wrong shape, `TypeError` for a wrong dtype.
         """
         given = tuple(like) if isinstance(like, tuple | list) else (like,)
-        this = self.resolve(given)
-        shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(given, this.event_dims, strict=True)]
+        batch, parts = self.label_parts(labels, given, lengths)
+        kind = given[0].dtype if given[0].dtype == torch.float64 else torch.float32
+        dims = self.resolve(given).event_dims
+        shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(given, dims, strict=True)]
+        out = [dense(used, shape, kind).reshape(*batch, *shape) for used, shape in zip(parts, shapes, strict=True)]
+        if not isinstance(like, tuple | list):
+            return out[0]
+        return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
+
+    def label_parts(
+        self, labels: Tensor, like: tuple[Tensor, ...], lengths: Any = None
+    ) -> tuple[tuple[int, ...], tuple[Tensor, ...]]:
+        """The batch dims of some labels; per field as stored, the entries used `(prod(batch), uses)`, -1 for none."""
+        this = self.resolve(like)
+        shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(like, this.event_dims, strict=True)]
         sizes = this.letters(shapes)
         code = this.label_code(sizes)
         if code is None:
@@ -122,14 +145,10 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
             needed = ", ".join(["*batch", *map(str, code.shape)])
             raise ShapeError(f"{type(self).__name__} labels have shape ({needed}); got {tuple(labels.shape)}")
         batch = tuple(labels.shape[: labels.dim() - rank])
-        full = tuple(sizes[letter] for letter in this.sides)
-        bounds = bounds_of(type(self).__name__, lengths, full, batch, labels.device)
-        dense = this.encode(labels.reshape(-1, *code.shape).to(torch.int64), sizes, bounds)
-        kind = given[0].dtype if given[0].dtype == torch.float64 else torch.float32
-        out = [_tie(e, shape).reshape(*batch, *shape).to(kind) for e, shape in zip(dense, shapes, strict=True)]
-        if not isinstance(like, tuple | list):
-            return out[0]
-        return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
+        bounds = bounds_of(type(self).__name__, lengths, tuple(sizes[x] for x in this.sides), batch, labels.device)
+        used = this.encode(labels.reshape(math.prod(batch), *code.shape).to(torch.int64), sizes, bounds)
+        full = this.full_shapes(shapes)
+        return batch, tuple(stored(u, f, s) for u, f, s in zip(used, full, shapes, strict=True))
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings only: a handle means nothing in another process."""
@@ -185,20 +204,13 @@ class DynamicProgram(Structure):
         return finish(recorder, self.inside(recorder, *views), lengths)
 
 
-def _tie(event: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Sum an event over the dims that are stored with size 1."""
-    tied = [d + 1 for d, size in enumerate(shape) if size != event.shape[d + 1]]
-    return event.sum(tied, keepdim=True) if tied else event
-
-
 def _views(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> list[Affine]:
     """Each stored field at its declared sizes: a tied dim (stored with size 1) is a view of stride 0."""
     plain = [Affine.contiguous(s) for s in shapes]
     fits = [len(s) for s in shapes] == list(structure.event_dims)
     if structure.declaration is None or not fits or structure.prepares:
         return plain
-    sizes = structure.declaration.sizes(structure.letters(list(shapes)))
-    return [_tied(a, size) for a, size in zip(plain, sizes, strict=True)]
+    return [_tied(a, size) for a, size in zip(plain, structure.full_shapes(list(shapes)), strict=True)]
 
 
 def _tied(a: Affine, sizes: tuple[int, ...]) -> Affine:

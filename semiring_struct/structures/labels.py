@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -58,3 +59,29 @@ def code_of(*columns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     slots = torch.stack([s.flatten() for s, _ in columns], -1)
     values = torch.stack([v.flatten() for _, v in columns], -1)
     return slots, values
+
+
+def dense(used: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Entries used `(paths, uses)`, -1 for none, as an event `(paths, *shape)`: how often each entry is used."""
+    size = math.prod(shape)
+    out = torch.zeros((used.shape[0], size), dtype=dtype, device=used.device)
+    if size:
+        out.scatter_add_(1, used.clamp(min=0), (used >= 0).to(dtype))
+    return out.reshape(used.shape[0], *shape)
+
+
+def stored(used: Tensor, full: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    """Flat indices into a field of sizes `full`, as indices into the field as stored, where a tied dim has size 1."""
+    if full == shape:
+        return used
+    out, rest, step = torch.zeros_like(used), used.clamp(min=0), 1
+    for size, kept in zip(reversed(full), reversed(shape), strict=True):
+        if kept == size:
+            out += rest % size * step
+        rest, step = rest // size, step * kept
+    return torch.where(used < 0, BLANK, out)
+
+
+def where_used(used: Tensor, entry: Tensor) -> Tensor:
+    """`entry` where `used`, else -1, flattened to `(batch, uses)`."""
+    return torch.where(used, entry, BLANK).flatten(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from semiring_struct.ops import prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of
+from semiring_struct.structures.labels import LabelCode, code_of, where_used
 
 
 class ChainPotentials(NamedTuple):
@@ -37,6 +37,7 @@ class LinearChain(DynamicProgram):
 
     event_dim = (2, 3)
     shapes = {"emission": "n c", "transition": "n-1 c c"}
+    uses_parts_once = True
     potentials = ChainPotentials
 
     def inside(self, p: Recorder, emission: Expression, transition: Expression) -> Expression:
@@ -54,9 +55,10 @@ class LinearChain(DynamicProgram):
         return LabelCode((sizes["n"],), (code_of((position, tag)), None))
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """One-hot tags and pairs of tags; tags past the length are ignored."""
+        """Tags and pairs of neighbouring tags; tags past the length are ignored."""
         n, c = sizes["n"], sizes["c"]
         kept = prefix_mask(lengths[:, 0], n)
         refuse_where(kept & ((labels < 0) | (labels >= c)), f"LinearChain tags must lie in 0..{c - 1}")
-        tags = torch.nn.functional.one_hot(labels.clamp(0, c - 1), c) * kept[..., None]
-        return tags, tags[:, :-1, :, None] * tags[:, 1:, None, :]
+        at = torch.arange(n, device=labels.device)
+        pairs = (at[:-1] * c + labels[:, :-1]) * c + labels[:, 1:]
+        return where_used(kept, at * c + labels), where_used(kept[:, 1:], pairs)

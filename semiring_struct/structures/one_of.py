@@ -29,6 +29,7 @@ class OneOf(DynamicProgram):
 
     event_dim = 1
     shapes = {"option": "k"}
+    uses_parts_once = True
     sides = ()
 
     def inside(self, p: Recorder, option: Expression) -> Expression:
@@ -41,7 +42,7 @@ class OneOf(DynamicProgram):
         return LabelCode((), (code_of((torch.zeros_like(option), option)),))
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """One-hot vectors."""
+        """The option itself."""
         k = sizes["k"]
         refuse_where((labels < 0) | (labels >= k), f"OneOf labels must lie in 0..{k - 1}")
-        return (torch.nn.functional.one_hot(labels.clamp(0, k - 1), k),)
+        return (labels[:, None],)

@@ -10,7 +10,7 @@ from torch import Tensor
 from semiring_struct.ops import prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of
+from semiring_struct.structures.labels import LabelCode, code_of, where_used
 
 
 @final
@@ -27,11 +27,12 @@ class ProjectiveTree(DynamicProgram):
     `single_root=True` keeps the trees in which exactly one word hangs from the root.
 
     Cost: `O(n^3)` time, `O(n^2)` memory.
-    Reference: Eisner 1996, sec. 3 [eisner1996]; the four charts as in Kübler, McDonald & Nivre 2009, ch. 4 [kubler2009].
+    Reference: Eisner 1996, sec. 3 [eisner1996]; its four charts: Kübler, McDonald & Nivre 2009, ch. 4 [kubler2009].
     """
 
     event_dim = 2
     shapes = {"arc": "n+1 n+1"}
+    uses_parts_once = True
 
     def __init__(self, single_root: bool = False):
         self.single_root = single_root
@@ -71,7 +72,7 @@ class ProjectiveTree(DynamicProgram):
         return LabelCode((len(nodes),), (code_of((dependent, head)),))
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """One-hot heads; raises where they are no projective tree."""
+        """The arcs; raises where they are no projective tree."""
         m = sizes["n"] + 1
         words = torch.cat([labels.new_zeros(len(labels), 1, dtype=torch.bool), prefix_mask(lengths[:, 0], m - 1)], 1)
         refuse_where(
@@ -82,7 +83,7 @@ class ProjectiveTree(DynamicProgram):
         refuse_where(~_projective(event.bool(), words), "heads must form a projective tree: no cycle, no crossing arcs")
         if self.single_root:
             refuse_where(event[:, 0].sum(-1) > 1, "single_root=True allows one word under the root; heads name several")
-        return (event,)
+        return (where_used(words, heads * m + torch.arange(m, device=labels.device)),)
 
 
 def _projective(arcs: Tensor, words: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from semiring_struct.ops import prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of
+from semiring_struct.structures.labels import LabelCode, code_of, where_used
 
 
 class SemiMarkovPotentials(NamedTuple):
@@ -40,6 +40,7 @@ class SemiMarkov(DynamicProgram):
 
     event_dim = (3, 3)
     shapes = {"segment": "n w c", "transition": "n c c"}
+    uses_parts_once = True
     potentials = SemiMarkovPotentials
 
     def inside(self, p: Recorder, segment: Expression, transition: Expression) -> Expression:
@@ -76,16 +77,7 @@ class SemiMarkov(DynamicProgram):
         last = stop.amax(-1)
         untiled = (begun != starts).any(-1) | (last != lengths[:, 0]) | (covered > 1).any(-1)
         refuse_where(untiled, "segments must tile positions 0..length-1 without gap or overlap")
-        one_hot = torch.nn.functional.one_hot
-        tags = one_hot(label.clamp(0, c - 1), c) * starts[..., None]
-        segment = one_hot(width.clamp(0, w - 1), w)[..., None] * tags[..., None, :]
-        before = self._label_ending_before(tags, stop, n)
-        return segment, before[..., :, None] * tags[..., None, :]
-
-    @staticmethod
-    def _label_ending_before(tags: Tensor, stop: Tensor, n: int) -> Tensor:
-        """`(batch, n, c)`: one-hot label of the segment that ends just before each position."""
-        out = tags.new_zeros(tags.shape[0], n + 1, tags.shape[-1])
-        out.scatter_add_(1, stop.clamp(0, n)[..., None].expand_as(tags), tags)
-        out[:, 0] = 0
-        return out[:, :n]
+        since = torch.where(starts, at, -1).cummax(-1).values    # where the segment over each position starts
+        before = torch.cat([label[:, :1], label.gather(1, since.clamp(min=0))[:, :-1]], 1)
+        segments = where_used(starts, (at * w + width) * c + label)
+        return segments, where_used(starts & (at > 0), (at * c + before) * c + label)

@@ -10,7 +10,7 @@ from torch import Tensor
 from semiring_struct.ops import prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of
+from semiring_struct.structures.labels import LabelCode, code_of, where_used
 
 
 @final
@@ -30,6 +30,8 @@ class SpanTree(DynamicProgram):
     Cost: `O(n^3 + n^2 c)` time, `O(n^2)` memory beyond the inputs.
     Reference: Stern, Andreas & Klein 2017, sec. 3 [stern2017].
     """
+
+    uses_parts_once = True
 
     def __init__(self, labelled: bool | None = None):
         self.labelled = labelled
@@ -72,7 +74,7 @@ class SpanTree(DynamicProgram):
         return LabelCode((n, n), (code_of((slot, torch.arange(c).expand(n, n, c))),))
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """One-hot labels of the spans; raises where the spans are no binary tree over the leaves."""
+        """The labelled spans; raises where the spans are no binary tree over the leaves."""
         n, c = sizes["n"], sizes.get("c", 1)
         inside = prefix_mask(lengths[:, 0], n)
         kept = inside[:, :, None] & inside[:, None, :] & torch.ones(n, n, dtype=torch.bool, device=labels.device).triu()
@@ -80,8 +82,7 @@ class SpanTree(DynamicProgram):
         refuse_where(bad, f"SpanTree labels must lie in 0..{c - 1}, or be -1 where there is no span")
         used = kept & (labels >= 0)
         refuse_where(~_binary(used, lengths[:, 0]), "SpanTree labels must mark the 2n-1 spans of one binary tree")
-        event = torch.nn.functional.one_hot(labels.clamp(0, c - 1), c) * used[..., None]
-        return (event if self.labelled else event.squeeze(-1),)
+        return (where_used(used, torch.arange(n * n, device=labels.device).reshape(n, n) * c + labels),)
 
 
 def _binary(used: Tensor, lengths: Tensor) -> Tensor:

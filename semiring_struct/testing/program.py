@@ -21,10 +21,10 @@ def check_program(structure: Any, log_potentials: Fields) -> None:
     """Check the program that `structure` records for `log_potentials` `(*batch, ...)`, small and of any batch dims.
 
     A machine in plain Python runs the recorded table cell by cell, for every length: it must write each cell once and
-    before it is read, and agree with the executors under the log and max semirings. The fast paths must agree with value
-    mode (a semiring without a reduction): log, max and the smoothed maxima to second order, the dual channel, the k best,
-    and draws, whose law is tested. The counts must equal `program.cost`, recording again must give the cached program,
-    and the printed equations must name every field.
+    before it is read, and agree with the executors under the log and max semirings. The fast paths must agree with
+    value mode (a semiring without a reduction): log, max and the smoothed maxima to second order, the dual channel, the
+    k best, and draws, whose law is tested. The counts must equal `program.cost`, recording again must give the cached
+    program, and the printed equations must name every field.
 
     Raises:
         AssertionError: naming what differs.

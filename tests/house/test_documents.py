@@ -9,7 +9,7 @@ import pytest
 from tests.house import documents
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS = [path for place in ("*.md", "docs/**/*.md", "benchmarks/*.md") for path in sorted(ROOT.glob(place))]
 
 named = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 

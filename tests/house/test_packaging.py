@@ -49,10 +49,11 @@ def test_package_imports_what_it_depends_on():
     assert imported("semiring_struct") <= modules(RUNTIME + optional)
 
 
-def test_tests_and_examples_import_what_their_groups_hold():
+def test_tests_examples_and_benchmarks_import_what_their_groups_hold():
     assert imported("tests") <= modules(RUNTIME + requirements("test"))
     plot = [Requirement(r) for r in EXTRAS["plot"]]
     assert imported("examples") <= modules(RUNTIME + plot + requirements("demo"))
+    assert imported("benchmarks") <= modules(RUNTIME + plot + requirements("bench"))
 
 
 def test_every_requirement_is_pinned_within_its_range():

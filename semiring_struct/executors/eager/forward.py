@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.eager.access import look, store, target, targets_by_turn
+from semiring_struct.executors.eager.access import store, target, targets_by_turn
 from semiring_struct.executors.eager.local import Buffers, Plan, alternatives, floor, plan, views, views_by_turn
 from semiring_struct.programs.program import Program
-from semiring_struct.programs.table import Row
 from semiring_struct.semirings import Reduction
 
 
@@ -110,7 +109,7 @@ def fill_tangents(program: Program, reduction: Reduction, buffers: Buffers, tang
 
 
 def moves(p: Plan, dots: Buffers, t: int, turns: int | None = None) -> tuple[Tensor | None, Tensor | None]:
-    """Tangents of a row's late factors `(batch, [turns,] *out)`, and of its alternatives `(batch, [turns,] *out, k)`."""
+    """Tangents of a row's late factors `(batch, [turns,] *out)` and of its alternatives `(batch, [turns,] *out, k)`."""
     v = views(p, dots, t, turns, bare=False)
     late = None
     for f in v.late:

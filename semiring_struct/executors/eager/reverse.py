@@ -117,7 +117,8 @@ class Reverse:
         if self.dots is None:
             return Choice(self.reduction.weights(x, self.generator), None)
         moved = moves(p, self.dots, t, turns)[1]
-        return Choice(*self.reduction.weights_and_bend(x, torch.zeros_like(x) if moved is None else moved, self.generator))
+        moved = torch.zeros_like(x) if moved is None else moved
+        return Choice(*self.reduction.weights_and_bend(x, moved, self.generator))
 
     def _loop(self, block: Block) -> None:
         plans = [plan(row) for row in block.rows]
