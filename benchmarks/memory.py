@@ -25,7 +25,8 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def measure(case: str, query: str, contender: str, threads: int) -> dict[str, Any]:
     """`{"call_mb", "inputs_mb", "outputs_mb", "method"}`, or `{"error"}`; what the call held beyond its inputs."""
     command = [sys.executable, "-m", "benchmarks.memory", case, query, contender, str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"ended with code {done.returncode}"]
         return {"error": last[0]}

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 import semiring_struct as ss
-from benchmarks.cases import Case
+from benchmarks.cases import Case, queries
 from benchmarks.contenders import BEST, SAMPLES, Run
 
 
 def prepare(case: Case, query: str, potentials: Any) -> Run | None:
-    """Every query of every family."""
+    """Every query that the case's family names."""
     structure = case.structure
+    if query not in queries(case, ()):
+        return None
     if query == "loss":
         return _loss(structure, potentials)
     calls: dict[str, tuple[Callable[[], Any], Callable[[Any], Tensor | None]]] = {
@@ -65,6 +67,7 @@ def _loss(structure: ss.Structure, potentials: Any) -> Run:
         return loss.detach()
 
     def read(loss: Tensor) -> Tensor:
-        return torch.cat([loss.reshape(1), *(f.grad.flatten() for f in (emission, transition) if f.grad is not None)])
+        gradients = (field.grad for field in (emission, transition))
+        return torch.cat([loss.reshape(1), *(g.flatten() for g in gradients if g is not None)])
 
     return Run(call, read)

@@ -45,6 +45,7 @@ def _loss(crf: Any, emission: Tensor) -> Run:
         return loss.detach()
 
     def read(loss: Tensor) -> Tensor:
-        return torch.cat([loss.reshape(1), *(f.grad.flatten() for f in (emission, crf.transitions))])
+        gradients = (field.grad for field in (emission, crf.transitions))
+        return torch.cat([loss.reshape(1), *(g.flatten() for g in gradients if g is not None)])
 
     return Run(call, read)

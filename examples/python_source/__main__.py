@@ -31,7 +31,7 @@ class Budget:
 
 
 FULL = Budget(train_files=240, test_files=60, tag_steps=1000, parse_steps=1000, most_test=1200)
-QUICK = Budget(train_files=30, test_files=10, tag_steps=40, parse_steps=40, most_test=200)
+QUICK = Budget(train_files=30, test_files=10, tag_steps=80, parse_steps=60, most_test=200)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

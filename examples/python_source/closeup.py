@@ -90,7 +90,7 @@ def look_at_line(tagging: Tagging, generator: torch.Generator, most: int = 400) 
     crowd = data.test.batch(fit)
     chosen = hardest(ss.LinearChainCRF(model.chain(crowd.symbols), lengths=crowd.lengths).entropy(), fit)
     emission, transition = model.chain(data.test.batch([chosen]).symbols)
-    crf = ss.LinearChainCRF(ss.ChainPotentials(emission[0], transition[0]))
+    crf = ss.LinearChainCRF(ss.ChainPotentials(emission[0], transition))
     return TaggedLine(data.test_lines[chosen], ask(crf, generator))
 
 

@@ -75,7 +75,7 @@ def draw_arcs(ax: Axes, seen: ParsedExpression, least: float = 0.03) -> None:
     ax.set_ylim(-0.2 * highest, highest / 2 + 0.3)
     ax.axis("off")
     ax.set_title(f"Arcs of one held-out expression, line width = marginal (entropy {seen.says.entropy:.2f} nats)")
-    ax.legend([Line2D([], [], color=colour) for colour in ARC_COLOURS], ARC_COLOURS.values(), loc="upper right", fontsize=8)
+    ax.legend([Line2D([], [], color=c) for c in ARC_COLOURS], list(ARC_COLOURS.values()), loc="upper right", fontsize=8)
 
 
 def draw_curves(ax: Axes, curves: dict[str, Curve], label: str) -> None:

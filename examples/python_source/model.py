@@ -18,8 +18,7 @@ FORBIDDEN = float("-inf")
 class Encoder(nn.Module):
     """Symbols `(batch, n)` to features `(batch, n, size)`.
 
-    Layer by layer a convolution looks twice as far; in the end a feature sees `2 * (2**layers - 1)` neighbours on either
-    side.
+    Each convolution looks twice as far as the one before; a feature sees `2 * (2**layers - 1)` neighbours to each side.
     """
 
     def __init__(self, symbols: int, size: int, layers: int):
@@ -65,9 +64,7 @@ def chain_potentials(emission: Tensor, transition: Tensor, allowed: Tensor) -> s
     starts = torch.zeros(emission.shape[-2:], dtype=torch.bool)
     starts[0] = ~allowed[OUTSIDE]
     moves = torch.where(allowed, transition, FORBIDDEN)
-    return ss.ChainPotentials(
-        torch.where(starts, FORBIDDEN, emission), moves.expand(emission.shape[0], 1, *transition.shape)
-    )
+    return ss.ChainPotentials(torch.where(starts, FORBIDDEN, emission), moves[None])
 
 
 class Parser(nn.Module):

@@ -50,7 +50,7 @@ def line_report(seen: TaggedLine) -> str:
     ]
     for k, kind in enumerate(KINDS):
         rows.append(row(f"is {kind}", _tenths(seen.says.marginals[:, 1 + 2 * k : 3 + 2 * k].sum(-1).tolist())))
-    rows.append(f"\n  entropy {seen.says.entropy:.3f} nats: as uncertain as {math.exp(seen.says.entropy):.3g} equal readings")
+    rows += ["", f"  entropy {_nats(seen.says.entropy)} readings"]
     return "\n".join(rows)
 
 
@@ -62,52 +62,61 @@ def _tenths(probabilities: Sequence[float]) -> str:
     return "".join(digits)
 
 
+def _nats(entropy: float) -> str:
+    return f"{entropy:.3f} nats: as uncertain as {math.exp(entropy):.3g} equally likely"
+
+
 def parse_report(seen: ParsedExpression) -> str:
     """A row per token: its head in gold and MAP, what the marginals say, its head in the best trees and samples."""
     says, names = seen.says, ["(root)", *seen.parse.texts]
-    trees = [heads for _, heads in [*says.best, *says.samples]]
-    titles = [f"best {i}" for i in range(1, len(says.best) + 1)] + [f"smp {i}" for i in range(1, len(says.samples) + 1)]
+    weighed = [*says.best, *says.samples]
+    titles = [f"top{i}" for i in range(1, len(says.best) + 1)] + [f"smp{i}" for i in range(1, len(says.samples) + 1)]
     rows = [
-        "    One held-out expression, the one of its size that the tree model is least sure of",
-        f"    {seen.parse.file}; heads by number; p = marginal of the MAP head; next = the head after it by marginal;",
-        "    a dot in the best trees and the samples (smp) = the MAP head",
+        "(c) One held-out expression, the one of its size that the tree model is least sure of",
+        f"    {seen.parse.file}; heads by number, 0 = root; p = marginal; next = the likeliest head but for the MAP's",
+        "    in the best trees (top) and the samples (smp) a dot is the MAP head",
         "",
-        f"    {'':<3}{'token':<16}{'gold':>5}{'MAP':>5}{'p':>6}{'next':>6}{'p':>6}  " + "".join(f"{t:>8}" for t in titles),
+        f"  {'':<3}{'token':<14}{'gold':>4}{'MAP':>5}{'p':>6}{'next':>6}{'p':>6}  {''.join(f'{t:>7}' for t in titles)}",
     ]
     for i, gold in enumerate(seen.parse.heads, 1):
         ours, column = says.mode[i], says.marginals[:, i]
         other = int(column.scatter(0, torch.tensor(ours), -1.0).argmax())
-        told = f"{gold:>5}{ours:>5}{column[ours].item():>6.2f}{other:>6}{column[other].item():>6.2f}  "
-        choices = "".join(f"{'.' if heads[i] == ours else heads[i]:>8}" for heads in trees)
-        rows.append(f"    {i:<3}{names[i][:15]:<16}{told}{choices}")
-    chances = "".join(f"{p:>8.2g}" for p, _ in [*says.best, *says.samples])
-    rows.append(f"    {'':<3}{'probability of the tree':<46}{chances}")
-    rows.append(f"\n    entropy {says.entropy:.3f} nats: as uncertain as {math.exp(says.entropy):.3g} equal trees")
+        told = f"{gold:>4}{ours:>5}{column[ours].item():>6.2f}{other:>6}{column[other].item():>6.2f}  "
+        choices = "".join(f"{'.' if heads[i] == ours else heads[i]:>7}" for _, heads in weighed)
+        rows.append(f"  {i:<3}{names[i][:13]:<14}{told}{choices}")
+    chances = "".join(f"{p:>7.3f}" if p >= 0.001 else f"{p:>7.0e}" for p, _ in weighed)
+    rows.append(f"  {'':<3}{'probability of the tree':<43}{chances}")
+    rows += ["", f"    entropy {_nats(says.entropy)} trees"]
     return "\n".join(rows)
 
 
-def _learning(name: str, curves: dict[str, Curve]) -> str:
-    return f"{curves[name].seconds:>9.1f} s" if name in curves else ""
+def _row(name: str, cells: Sequence[str | float]) -> str:
+    shown = [f"{cell:.4f}" if isinstance(cell, float) else cell for cell in cells]
+    return f"    {name:<38}" + "".join(f"{cell:>11}" for cell in shown).rstrip()
+
+
+def _learning(curves: dict[str, Curve], name: str) -> str:
+    return f"{curves[name].seconds:.1f} s" if name in curves else ""
 
 
 def summary(tagging: Tagging, parsing: Parsing, seconds: float, seed: int) -> str:
     """The closing table."""
     tags, trees = tagging.data, parsing.data
     rows = [
-        f"Summary (seed {seed}, {seconds:.0f} s)",
+        f"Summary (seed {seed}, {seconds:.0f} s; learning = processor time of the training steps)",
         "",
         f"(a) tags of characters: {len(tags.train)} lines to learn from, {len(tags.test)} held out, from other files",
         f"    ({tags.dropped} lines left out: part of a token over several lines, or too wide)",
-        f"    {'':<40}{'accuracy':>10}{'precision':>11}{'recall':>10}{'span F1':>10}{'learning':>11}",
+        _row("", ["accuracy", "precision", "recall", "span F1", "learning"]),
     ]
     for name, tag in tagging.scores.items():
-        rows.append(f"    {name:<40}{tag.accuracy:>10.4f}{tag.precision:>11.4f}{tag.recall:>10.4f}{tag.f1:>10.4f}{_learning(name, tagging.curves)}")
+        rows.append(_row(name, [tag.accuracy, tag.precision, tag.recall, tag.f1, _learning(tagging.curves, name)]))
     rows += [
         "",
         f"(b) trees of expressions: {len(trees.train)} to learn from, {len(trees.test)} held out, from other files",
         f"    ({trees.refused} refused by the check that gold trees are projective)",
-        f"    {'':<40}{'attachment':>10}{'all right':>11}{'are trees':>10}{'learning':>21}",
+        _row("", ["attachment", "all right", "are trees", "", "learning"]),
     ]
     for name, parse in parsing.scores.items():
-        rows.append(f"    {name:<40}{parse.attachment:>10.4f}{parse.whole:>11.4f}{parse.trees:>10.4f}{_learning(name, parsing.curves):>21}")
+        rows.append(_row(name, [parse.attachment, parse.whole, parse.trees, "", _learning(parsing.curves, name)]))
     return "\n".join(rows)

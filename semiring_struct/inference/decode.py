@@ -203,5 +203,9 @@ def _through_prepare(door: Door, events: list[Tensor], lead: tuple[int, ...]) ->
         leaves = tuple(f.detach().requires_grad_() for f in door.fields)
         again = open_door(door.structure, door.pack(leaves))
         stacked = [e.reshape(math.prod(lead), *f.shape) for e, f in zip(events, again.flat, strict=True)]
-        grads = torch.autograd.grad(again.flat, leaves, stacked, is_grads_batched=True, materialize_grads=True)
+        # fields that `prepare` made without the potentials carry no part of the event
+        linked = [(f, e) for f, e in zip(again.flat, stacked, strict=True) if f.requires_grad]
+        grads = torch.autograd.grad(
+            [f for f, _ in linked], leaves, [e for _, e in linked], is_grads_batched=True, materialize_grads=True
+        )
     return [g.reshape(*lead, *f.shape) for g, f in zip(grads, door.fields, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -93,11 +93,6 @@ def open_door(structure: Structure, log_potentials: Any, lengths: Any = None) ->
     full = tuple(sizes[letter] for letter in chosen.sides)
     bounds = bounds_of(type(chosen).__name__, lengths, full, batch, fields[0].device)
     return Door(chosen, fields, _flatten(chosen, fields, form, batch), batch, sizes, full, bounds, form)
-
-
-def retied(door: Door, like: Sequence[Tensor]) -> Door:
-    """The same call with other prepared fields."""
-    return replace(door, flat=tuple(like))
 
 
 def _check_fields(structure: Structure, fields: tuple[Any, ...]) -> None:

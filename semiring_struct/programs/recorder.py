@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import math
 from dataclasses import dataclass, field
 
@@ -13,6 +11,7 @@ from semiring_struct.errors import ProgramError
 from semiring_struct.programs.affine import Affine, Length
 from semiring_struct.programs.einsum import contract
 from semiring_struct.programs.expression import Expression, Factor, Term, View
+from semiring_struct.programs.naming import assigned_name
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Recorder:
         """A new table of cells, each ⊕-zero until it is written."""
         if any(not isinstance(s, int) or s < 0 for s in sizes):
             raise ProgramError(f"p.chart needs non-negative int sizes; got {sizes}")
-        return self._chart(_assigned_name() or f"chart{len(self.charts)}", sizes)
+        return self._chart(assigned_name() or f"chart{len(self.charts)}", sizes)
 
     def einsum(self, equation: str, *operands: object) -> Expression:
         """`p.einsum("ab,bc->ac", x, y)`: contracted pairwise, in the order that opt_einsum finds."""
@@ -218,39 +217,3 @@ class Recorder:
         first = target.factor.affine.addresses()[tuple(where[0])] if len(where) else target.factor.affine.offset
         index = np.unravel_index(int(first) - chart.base, chart.shape) if chart.shape else ()
         return f"{chart.name}[{', '.join(str(int(i)) for i in index)}]"
-
-
-def _assigned_name() -> str | None:
-    """The name the caller gives this chart (`alpha = p.chart(...)`), for messages and printing."""
-    frame = inspect.currentframe()
-    caller = frame.f_back.f_back if frame and frame.f_back else None
-    if caller is None:
-        return None
-    lines = inspect.getframeinfo(caller).code_context
-    try:
-        statements = ast.parse(lines[0].strip()).body if lines else []
-    except SyntaxError:
-        return None
-    statement = statements[0] if statements else None  # none where the source file is not what is running
-    if not isinstance(statement, ast.Assign):
-        return None
-    target, value = statement.targets[0], statement.value
-    if isinstance(target, ast.Name) and isinstance(value, ast.Call):
-        return target.id
-    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-        return _tuple_name(caller, target, value)
-    return None
-
-
-def _tuple_name(caller: object, target: ast.Tuple, value: ast.Tuple) -> str | None:
-    """`left, right = p.chart(..), p.chart(..)`: tell the calls apart by the column being executed."""
-    code, last = caller.f_code, caller.f_lasti  # type: ignore[attr-defined]
-    positions = list(code.co_positions())[last // 2] if hasattr(code, "co_positions") else None
-    source = inspect.getframeinfo(caller).code_context  # type: ignore[arg-type]
-    if not positions or positions[2] is None or not source:
-        return None
-    indent = len(source[0]) - len(source[0].lstrip())
-    for name, call in zip(target.elts, value.elts, strict=False):
-        if isinstance(name, ast.Name) and call.col_offset + indent == positions[2]:
-            return name.id
-    return None

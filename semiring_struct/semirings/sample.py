@@ -51,7 +51,8 @@ class SampleReduction(Reduction):
 class SampleSemiring(OneNumber):
     """(logsumexp, +, -inf, 0) on log-weights.
 
-    The gradient of a total is one exact draw from the distribution over structures, not differentiable again.
+    The gradient of a total is one exact draw from the distribution over structures, not differentiable again. A cell
+    makes one choice, so a program must not use a cell twice in one structure (`x * x`); `sample` has no such limit.
     """
 
     generator: torch.Generator | None = None

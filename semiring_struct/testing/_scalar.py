@@ -103,3 +103,25 @@ def place(window: Window, index: tuple[int, ...], t: int, lengths: tuple[int, ..
     """The flat address of one cell of a window."""
     strides = sum(i * stride for i, stride in zip(index, window.strides, strict=True))
     return window.offset + window.step * t + strides + sum(lengths[side] * s for side, _, s in window.per_length)
+
+
+def reuses_cells(program: Program) -> bool:
+    """Whether some derivation might use a cell twice: two factors of one product that lead to a common cell.
+
+    Draws made as gradients choose once per cell, so they are exact only where no derivation does that.
+    """
+    below: dict[int, set[int]] = {}
+    for block in program.blocks:
+        for t, row in itertools.product(range(block.count), block.rows):
+            fresh: dict[int, set[int]] = {}
+            for index in indices(row.out):
+                target = place(row.target, index, t, ())
+                fresh[target] = {target}
+                for term, inner in ((each, i) for each in row.terms for i in indices(each.summed)):
+                    reads = [place(w, index + inner, t, ()) for w in term.factors if w.buffer == program.charts]
+                    for a, b in itertools.combinations(reads, 2):
+                        if below.get(a, set()) & below.get(b, set()):
+                            return True
+                    fresh[target].update(*(below.get(a, set()) for a in reads))
+            below.update(fresh)
+    return any(sum(f.buffer == program.charts for f in t.factors) > 1 for t in program.answer.terms)

@@ -98,7 +98,7 @@ def test_memory_is_measured_in_a_process_of_its_own():
     found = memory.measure(TINY["spans"], "marginals", OURS, 1)
     assert found["outputs_mb"] == found["inputs_mb"]
     assert found["call_mb"] >= 0
-    assert "does not offer loss" in memory.measure(TINY["spans"], "loss", "torch-struct", 1)["error"]
+    assert "does not offer loss" in memory.measure(TINY["spans"], "loss", OURS, 1)["error"]
 
 
 def test_command_writes_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

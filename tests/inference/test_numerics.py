@@ -56,6 +56,56 @@ def test_long_float32_chain_at_scale_ten_thousand(seed: int):
         torch.testing.assert_close(field.sum(dims), torch.ones_like(field.sum(dims)), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_second_order_on_a_hard_chain(dtype: torch.dtype):
+    """Gradients of marginals and entropy at scale 1e4, half the moves forbidden: no nan, and 0 where forbidden."""
+    leaves = [field.to(dtype).requires_grad_() for field in hard_chain(7)]
+    phi = ss.ChainPotentials(*leaves)
+    marginals = ss.marginals(ss.LinearChain(), phi)
+    weighted = sum((field * torch.randn_like(field)).sum() for field in marginals)
+    for value in (weighted, ss.entropy(ss.LinearChain(), phi).sum()):
+        for gradient, field in zip(torch.autograd.grad(value, leaves, retain_graph=True), leaves, strict=True):
+            assert gradient.isfinite().all()
+            assert not gradient[field == NEG_INF].any()
+
+
+def test_infeasible_hard_chains_are_found_exactly():
+    """Two tags, half the moves forbidden, no path kept: most instances die, and reachability says which."""
+    generator = torch.Generator().manual_seed(8)
+    batch, n = 400, 12
+    drop = torch.rand(batch, n - 1, 2, 2, generator=generator) < 0.35
+    transition = (1e4 * torch.randn(drop.shape, generator=generator)).masked_fill(drop, NEG_INF)
+    phi = ss.ChainPotentials((1e4 * torch.randn(batch, n, 2, generator=generator)).requires_grad_(), transition)
+    reached = torch.ones(batch, 2, dtype=torch.bool)
+    for i in range(n - 1):
+        reached = (reached[:, :, None] & ~drop[:, i]).any(1)
+    alive = reached.any(1)
+    assert 0 < int(alive.sum()) < batch
+    total = ss.log_partition(ss.LinearChain(), phi)
+    assert torch.equal(total > NEG_INF, alive)
+    (gradient,) = torch.autograd.grad(total.sum(), phi.emission)
+    torch.testing.assert_close(gradient.sum(-1), alive[:, None].float().expand(batch, n), rtol=0, atol=1e-5)
+    best = ss.topk(ss.LinearChain(), phi, 1)
+    assert torch.equal(best.valid[0], alive)
+    assert torch.equal(best.scores[0] > NEG_INF, alive)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_decoding_a_hard_chain(seed: int):
+    """The best of a long float32 chain is one path, whose score is the maximum in float64."""
+    phi = hard_chain(seed)
+    tags = ss.argmax(ss.LinearChain(), phi, labels=True)
+    exact = ss.ChainPotentials(*(field.double() for field in phi))
+    event = ss.LinearChain().from_labels(tags, exact)
+    score = ss.score(ss.LinearChain(), exact, event)
+    assert score.isfinite().all()
+    torch.testing.assert_close(score, ss.max_score(ss.LinearChain(), exact), rtol=1e-12, atol=0)
+    drawn = ss.sample(ss.LinearChain(), phi, (5,), labels=True, generator=torch.Generator().manual_seed(seed))
+    log_probs = ss.log_prob(ss.LinearChain(), exact, drawn)
+    assert log_probs.isfinite().all()
+    assert (log_probs <= 1e-9).all()
+
+
 def test_bfloat16_goes_through_float32():
     phi = ss.ChainPotentials(*(field.bfloat16() for field in hard_chain(0)))
     rounded = ss.ChainPotentials(*(field.float() for field in phi))

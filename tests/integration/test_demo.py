@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from examples.python_source.closeup import look_at_line, look_at_parse
 from examples.python_source.corpus import Corpus, SourceFile, read_corpus
 from examples.python_source.parsing import parse_data, run_parsing
 from examples.python_source.report import spelled
@@ -17,7 +19,6 @@ from examples.python_source.spans import follows, lines_of, spans_of
 from examples.python_source.tagging import run_tagging, tag_data
 from examples.python_source.trees import is_projective, parses_of
 
-SCORED = ("LinearChainCRF", "ProjectiveDependencyCRF")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -101,16 +102,35 @@ def test_a_seed_fixes_the_outcome(corpus: Corpus):
     assert scores[0] == scores[1] != scores[2]
 
 
+def test_the_close_up_agrees_with_itself(corpus: Corpus):
+    tagging = run_tagging(corpus, 0, steps=6, most_test=400)
+    parsing = run_parsing(corpus, 0, steps=6, most_test=400)
+    generator = torch.Generator().manual_seed(0)
+    line, expression = look_at_line(tagging, generator).says, look_at_parse(parsing, generator).says
+    for says in (line, expression):
+        chances = [p for p, _ in says.best]
+        assert says.best[0][1] == says.mode
+        assert chances == sorted(chances, reverse=True) and sum(chances) <= 1
+        assert len({tuple(labels) for _, labels in says.best}) == 4
+        assert len(says.samples) == 5
+    torch.testing.assert_close(line.marginals.sum(-1), torch.ones(len(line.mode)))
+    torch.testing.assert_close(expression.marginals[:, 1:].sum(0), torch.ones(len(expression.mode) - 1))
+    for _, tags in (*line.best, *line.samples):
+        assert all(follows(a, b) for a, b in zip([0, *tags], tags))
+    for _, heads in (*expression.best, *expression.samples):
+        assert is_projective(tuple(heads[1:]))
+
+
 def test_the_command(tmp_path: Path):
     command = [sys.executable, "-W", "error", "-m", "examples.python_source", "--quick", "--output", str(tmp_path)]
     ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
+    assert "100%" in ran.stderr
     report = (tmp_path / "report.txt").read_text(encoding="utf-8")
     assert report.strip() in ran.stdout
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert len(re.findall(r"best \d|sample \d", report)) == 9
-    rows = {row.split()[0]: float(row.split()[-1]) for row in report.splitlines() if row.strip().startswith(SCORED)}
-    assert rows["LinearChainCRF"] > 0.5
-    assert rows["ProjectiveDependencyCRF"] > 0.95  # the last column: outputs that are trees with one word at the root
-    best = [float(p) for p in re.findall(r"best \d .* p = ([\d.]+)", report)]
-    assert best == sorted(best, reverse=True) and sum(best) <= 1.0005
+    assert len(re.findall(r"best \d|sample \d", report)) == len(re.findall(r"top\d|smp\d", report)) == 9
+    assert len(re.findall(r"entropy [\d.]+ nats", report)) == 2
+    rows = {row.strip().split("  ")[0]: re.findall(r"\d\.\d{4}", row) for row in report.splitlines()}
+    assert float(rows["LinearChainCRF"][-1]) > 0.5
+    assert rows["ProjectiveDependencyCRF"][-1] == rows["... decoded as a tree"][-1] == "1.0000"

@@ -14,12 +14,27 @@ from semiring_struct.executors import Eager
 from semiring_struct.programs.program import Cost, Program
 from semiring_struct.semirings import LogReduction, SampleReduction, SparsemaxReduction
 from semiring_struct.testing import check_program
+from semiring_struct.testing._scalar import reuses_cells
 from tests.structures.families import FAMILIES, Family, spans
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_built_in_programs(family: Family):
     check_program(family.structure, family.draw((2,), seed=0, forbidden=0.1))
+
+
+def test_draws_by_gradients_are_tested_wherever_they_are_exact():
+    class Square(ss.DynamicProgram):
+        """Two structures, with the same choice made twice."""
+
+        def inside(self, p, bit):
+            chart = p.chart(2)
+            chart[0] = bit.sum(0)
+            chart[1] = chart[0] * chart[0]
+            return chart[1]
+
+    assert reuses_cells(ss.program(Square(), torch.zeros(2)))
+    assert not any(reuses_cells(ss.program(f.structure, f.draw((), seed=0))) for f in FAMILIES)
 
 
 def scaled(by: float) -> Callable[[Any], Any]:

@@ -31,8 +31,7 @@ def _strided(buffer: Tensor, offset: int, sizes: tuple[int, ...], strides: tuple
 
 def target(buffer: Tensor, w: Window, t: int = 0) -> tuple[Tensor, list[int]]:
     """The cells of a window to write to, and the dims along which what is written must be flipped first."""
-    cells, back = _ahead(buffer, w.offset + w.step * t, w.sizes, w.strides)
-    return cells, back
+    return _ahead(buffer, w.offset + w.step * t, w.sizes, w.strides)
 
 
 def targets_by_turn(buffer: Tensor, w: Window, count: int) -> Iterator[tuple[Tensor, list[int]]]:
@@ -77,12 +76,6 @@ def accumulate(buffer: Tensor, w: Window, t: int, turns: int | None, value: Tens
     else:
         cells = _addresses(sizes, strides, buffer.device) + offset
         buffer.index_add_(1, cells, value.expand(value.shape[0], *sizes).flatten(1))
-
-
-def sole_view(buffer: Tensor, w: Window, t: int, turns: int | None) -> Tensor:
-    """The cells of a window that alone reads them, for writing."""
-    sizes, strides = (w.sizes, w.strides) if turns is None else ((turns, *w.sizes), (w.step, *w.strides))
-    return _strided(buffer, w.offset + w.step * t, sizes, strides)
 
 
 @lru_cache(maxsize=4096)

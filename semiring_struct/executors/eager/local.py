@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.eager.access import look
-from semiring_struct.programs.table import Row, Window, outer
+from semiring_struct.programs.table import Block, Row, Window, outer
+
+STRETCH = 1 << 19  # alternatives (over the batch) whose choices are held at once: they stay in cache
 
 
 @dataclass
@@ -143,6 +146,13 @@ def alternatives(p: Plan, v: Views, buffers: Buffers, late: bool = True) -> Alte
     x = (x - top).to(buffers.narrow) if x.dtype != buffers.narrow else x.sub_(top)
     top = top.squeeze(-1).to(wide)
     return Alternatives(x, top if shift is None else top.add_(shift), after)
+
+
+def stretches(block: Block, batch: int) -> list[tuple[int, int]]:
+    """The turns of a loop in pieces `start, end` that hold no more than `STRETCH` alternatives at once."""
+    per_turn = batch * sum(math.prod(r.out) * r.alternatives for r in block.rows)
+    size = max(1, STRETCH // max(per_turn, 1))
+    return [(t, min(t + size, block.count)) for t in range(0, block.count, size)]
 
 
 def floor(top: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.eager.local import Buffers, alternatives, plan, views
+from semiring_struct.executors.eager.local import Buffers, alternatives, plan, stretches, views
 from semiring_struct.executors.machine import Grow, Paths
 from semiring_struct.ops import NEG_INF
 from semiring_struct.programs import Program
@@ -88,9 +88,8 @@ class Walk:
         for block in self.program.blocks:
             for row in block.rows:
                 per_turn = math.prod(row.out) * row.alternatives
-                stretch = max(1, (1 << 19) // max(per_turn * self.buffers.batch, 1))
-                for t in range(0, block.count, stretch):
-                    turns = min(stretch, block.count - t)
+                for t, end in stretches(block, self.buffers.batch):
+                    turns = end - t
                     x = alternatives(plan(row), views(plan(row), self.buffers, t, turns), self.buffers, late=False).x
                     here = out[:, start : start + turns * per_turn]
                     if x is None:

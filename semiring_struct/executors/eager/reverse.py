@@ -13,14 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.eager.access import accumulate, look, sole_view
+from semiring_struct.executors.eager.access import accumulate, look
 from semiring_struct.executors.eager.forward import Answer, moves
-from semiring_struct.executors.eager.local import Buffers, Plan, alternatives, plan, views
+from semiring_struct.executors.eager.local import Buffers, Plan, alternatives, plan, stretches, views
 from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Block, Window
 from semiring_struct.semirings import Reduction
-
-STRETCH = 1 << 19  # alternatives (over the batch) whose choices are held at once
 
 
 @dataclass
@@ -122,11 +120,8 @@ class Reverse:
 
     def _loop(self, block: Block) -> None:
         plans = [plan(row) for row in block.rows]
-        per_turn = self.buffers.batch * sum(math.prod(r.out) * r.alternatives for r in block.rows)
-        stretch = max(1, STRETCH // max(per_turn, 1))
         here = len(self.buffers.fields)
-        for end in range(block.count, 0, -stretch):
-            start = max(0, end - stretch)
+        for start, end in reversed(stretches(block, self.buffers.batch)):
             choices = [self._choice(p, start, end - start) for p in plans]
             turns = [c.by_turn(end - start) for c in choices]
             for t in reversed(range(start, end)):
@@ -156,7 +151,7 @@ class Reverse:
 
     def _add(self, channel: Buffers, f: Window, t: int, turns: int | None, value: Tensor) -> None:
         if f.buffer < len(channel.fields) and self.program.single_reader(f.buffer) is f:
-            sole_view(channel[f.buffer], f, t, turns).copy_(value)
+            look(channel[f.buffer], f, t, turns).copy_(value)
         else:
             accumulate(channel[f.buffer], f, t, turns, value)
 

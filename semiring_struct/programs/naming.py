@@ -1,0 +1,48 @@
+"""Charts are called what the program calls them: `alpha = p.chart(...)` makes a chart that prints as alpha."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from types import FrameType
+
+
+def assigned_name() -> str | None:
+    """The name that the caller's caller assigns the call in progress to, if its source line tells."""
+    frame = inspect.currentframe()
+    caller = frame.f_back.f_back if frame and frame.f_back else None
+    source = inspect.getframeinfo(caller).code_context if caller else None
+    if caller is None or not source:
+        return None
+    try:
+        tree = ast.parse(source[0].strip())
+    except SyntaxError:
+        return None  # one line of a longer statement
+    found = list(_assignments(tree))
+    if len(found) > 1:
+        column = _column(caller, len(source[0]) - len(source[0].lstrip()))
+        found = [(name, call) for name, call in found if call.col_offset == column]
+    return found[0][0] if len(found) == 1 else None
+
+
+def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    """Names paired with the `.chart` calls assigned to them, one by one in a tuple."""
+    for statement in tree.body:
+        if not isinstance(statement, ast.Assign):
+            continue
+        target, value = statement.targets[0], statement.value
+        both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+        pairs = zip(target.elts, value.elts, strict=False) if both else [(target, value)]
+        for name, call in pairs:
+            called = call.func if isinstance(call, ast.Call) else None
+            if isinstance(name, ast.Name) and isinstance(called, ast.Attribute) and called.attr == "chart":
+                yield name.id, call
+
+
+def _column(frame: FrameType, indent: int) -> int | None:
+    """Where in its line the instruction being executed stands."""
+    if not hasattr(frame.f_code, "co_positions"):
+        return None
+    column = list(frame.f_code.co_positions())[frame.f_lasti // 2][2]
+    return None if column is None else column - indent
