@@ -130,6 +130,22 @@ def _flatten(
     if structure.prepares:
         given = fields[0] if form is None else (form(*fields) if hasattr(form, "_fields") else form(fields))
         ready = structure.prepare(given)
-        fields = tuple(ready) if isinstance(ready, tuple | list) else (ready,)
+        fields = _over_batch(structure, tuple(ready) if isinstance(ready, tuple | list) else (ready,), batch)
     count = math.prod(batch)
     return tuple(f.reshape(count, *f.shape[len(batch) :]) for f in fields)
+
+
+def _over_batch(structure: Structure, fields: tuple[Tensor, ...], batch: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Prepared fields with all batch dims; only `field_dim` can tell which dims those are."""
+    dims = structure.field_dim if isinstance(structure.field_dim, tuple) else (structure.field_dim,) * len(fields)
+    out = []
+    for f, d in zip(fields, dims, strict=True):
+        lead = tuple(f.shape[: len(batch)] if d is None else f.shape[: f.dim() - d])
+        fits = lead == batch if d is None else torch.broadcast_shapes(lead, batch) == batch
+        if not fits:
+            raise ShapeError(
+                f"{type(structure).__name__}.prepare must return fields of shape (*batch, ...) with batch {batch}; got "
+                f"{tuple(f.shape)}. Set `field_dim` (trailing dims of each field) to let batch dims broadcast"
+            )
+        out.append(f if d is None else f.expand(*batch, *f.shape[f.dim() - d :]))
+    return tuple(out)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from semiring_struct.errors import ShapeError, UnsupportedQueryError
+from semiring_struct.errors import ProgramError, ShapeError, UnsupportedQueryError
 from semiring_struct.programs import Expression, Program, Recorder, finish, program_of, register
 from semiring_struct.programs.affine import Affine
 from semiring_struct.structures.labels import LabelCode, dense, stored
@@ -30,6 +31,8 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
     """Fields' shapes in letters, e.g. `{"emission": "n c", "transition": "n-1 c c"}`; size 1 ties a dim."""
     sides: ClassVar[tuple[str, ...]] = ("n",)
     """The letters that `lengths` bounds."""
+    field_dim: ClassVar[int | tuple[int, ...] | None] = None
+    """The trailing dims of the fields that `prepare` returns; given, their batch dims may broadcast."""
     uses_parts_once: ClassVar[bool] = False
     """Whether no structure uses an (untied) part twice, so that events are 0 or 1; False where that is not known."""
     potentials: ClassVar[type | None] = None
@@ -183,13 +186,18 @@ class DynamicProgram(Structure):
     @cached_property
     def _own_handle(self) -> int:
         settings = {k: v for k, v in vars(self).items() if k not in _DERIVED}
+        tensors = [k for k, v in settings.items() if isinstance(v, Tensor)]
         try:
-            key: object = (type(self), tuple(sorted(settings.items())))
+            plain = ((k, (Tensor, tuple(v.shape)) if k in tensors else v) for k, v in settings.items())
+            key: object = (type(self), tuple(sorted(plain, key=lambda pair: pair[0])))
             hash(key)
         except TypeError:
             key = id(self)
         if key not in _HANDLES:
-            _HANDLES[key] = register(lru_cache(maxsize=256)(self._record))
+            # tensors reach the program through `prepare` alone: it is recorded without their values, and shared
+            blank = copy(self)
+            vars(blank).update({k: settings[k].to("meta") for k in tensors})
+            _HANDLES[key] = register(lru_cache(maxsize=256)(blank._record))
         return _HANDLES[key]
 
     def program(self, field_shapes: tuple[tuple[int, ...], ...], lengths: tuple[int, ...]) -> Program:
@@ -201,7 +209,16 @@ class DynamicProgram(Structure):
         names = self.field_names if declared else _parameter_names(self, len(field_shapes))
         recorder = Recorder(type(self).__name__, names, field_shapes, len(self.sides))
         views = [recorder.input(i, a) for i, a in enumerate(_views(self, field_shapes))]
-        return finish(recorder, self.inside(recorder, *views), lengths)
+        try:
+            returned = self.inside(recorder, *views)
+        except (RuntimeError, NotImplementedError) as error:
+            if "meta" not in str(error):
+                raise
+            raise ProgramError(
+                f"{type(self).__name__}.inside reads the values of a tensor that the structure holds; a program may "
+                "depend on its shape only. Bring the values in as a field, in `prepare`"
+            ) from error
+        return finish(recorder, returned, lengths)
 
 
 def _views(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> list[Affine]:

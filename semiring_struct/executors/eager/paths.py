@@ -225,9 +225,9 @@ def beam(walk: Walk, k: int, start: Tensor, grow: Grow) -> Paths:
 
 
 def _top(keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest and where they are; blanks (`-inf`) where there are fewer."""
+    """The k largest, the first of tied ones first, and where they are; blanks (`-inf`) where there are fewer."""
     have = min(k, keys.shape[-1])
-    value, index = keys.topk(have, -1)
+    value, index = (x[..., :have] for x in keys.sort(dim=-1, descending=True, stable=True))
     if have < k:
         pad = (0, k - have)
         value = torch.nn.functional.pad(value, pad, value=NEG_INF)
