@@ -2,12 +2,13 @@
 
 from semiring_struct.executors.differentiable import curvature, generic, gradient, total
 from semiring_struct.executors.eager import Eager
+from semiring_struct.executors.growth import by_existence, by_gumbel
 from semiring_struct.executors.machine import Grow, Job, Machine, Paths, choose, offer
-from semiring_struct.executors.operators import forward
+from semiring_struct.executors.walks import beam, best, draws, k_best, steps
 
 offer(Eager())
 
 __all__ = [
-    "Eager", "Grow", "Job", "Machine", "Paths", "choose", "curvature", "forward", "generic", "gradient", "offer",
-    "total",
+    "Eager", "Grow", "Job", "Machine", "Paths", "beam", "best", "by_existence", "by_gumbel", "choose", "curvature",
+    "draws", "generic", "gradient", "k_best", "offer", "steps", "total",
 ]  # fmt: skip

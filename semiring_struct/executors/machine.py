@@ -82,10 +82,6 @@ class Machine(ABC):
         """The total's derivative along `tangents` `(batch, *out)`, then `seed` times the Hessian times `tangents`."""
 
     @abstractmethod
-    def steps(self, program: Program) -> int:
-        """How many uniforms one draw takes: the cells of the largest derivation."""
-
-    @abstractmethod
     def best(self, job: Job, charts: Tensor) -> Paths:
         """One best derivation per instance (charts of maxima)."""
 

@@ -6,7 +6,7 @@ Operators carry tensors and integers: `source` is a program's number (`programs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -47,9 +47,18 @@ def flat(field: Tensor) -> Tensor:
     return out if out.stride(-1) == 1 or out.shape[-1] <= 1 else out.contiguous()
 
 
+def program_for(source: int, shapes: Sequence[tuple[int, ...]], full: Sequence[int]) -> Program:
+    """The program of a source; `int` settles symbolic sizes, as a program is recorded for one shape."""
+    return program_of(source, tuple(tuple(int(n) for n in s) for s in shapes), tuple(int(n) for n in full))
+
+
+def reduction_of(number: int) -> Reduction:
+    """The reduction that `number_of` numbered."""
+    return _REDUCTIONS[number]
+
+
 def _program(fields: list[Tensor], source: int, full: list[int]) -> Program:
-    # int() settles symbolic sizes: a program is recorded for one shape
-    return program_of(source, tuple(tuple(int(n) for n in f.shape[1:]) for f in fields), tuple(int(n) for n in full))
+    return program_for(source, [tuple(f.shape[1:]) for f in fields], full)
 
 
 def _machine(job: Job) -> Machine:
@@ -130,7 +139,9 @@ def _fold(x: Tensor, dim: int | None, size: int) -> Tensor:
     return x.reshape(-1, *x.shape[2:])
 
 
-def _over_batch(op: Callable) -> Callable:
+def over_batch(op: Callable) -> Callable:
+    """The vmap rule of an operator whose outputs keep the batch dim of its inputs first."""
+
     def rule(info, in_dims, *args):
         size = info.batch_size
         folded = []
@@ -150,4 +161,4 @@ def _over_batch(op: Callable) -> Callable:
 
 
 for _op in (total, gradient, curvature):
-    _op.register_vmap(_over_batch(_op))
+    _op.register_vmap(over_batch(_op))

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from semiring_struct import executors
 from semiring_struct.errors import InfeasibleError, UnsupportedQueryError
-from semiring_struct.executors import Job, Machine, Paths
+from semiring_struct.executors import by_existence, by_gumbel
 from semiring_struct.inference.door import Door, open_door
-from semiring_struct.inference.growth import by_existence, by_gumbel, by_score
 from semiring_struct.inference.partition import LOG, MAX, evaluate
-from semiring_struct.ops import NEG_INF, gumbel
+from semiring_struct.ops import NEG_INF, gumbel, refuse_where
 from semiring_struct.ops import score as score_of
-from semiring_struct.semirings import CountingSemiring, Reduction
+from semiring_struct.semirings import CountingSemiring
 from semiring_struct.structures import Structure, dense
 from semiring_struct.types import DistinctSamples, TopK
 
@@ -30,8 +29,9 @@ def argmax(structure: Structure, log_potentials: Any, labels: bool = False, leng
     """
     door = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        machine, job, charts = forward(door, MAX)
-        return result(door, _feasible(door, machine.best(job, charts)), labels, ())
+        feasible, parts = best_parts(door)
+        _check_feasible(door, feasible)
+        return result(door, parts, labels, ())
 
 
 def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None) -> TopK:
@@ -43,11 +43,10 @@ def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None)
     _check_count(k, "topk")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        machine, job, charts = forward(door, MAX)
-        paths = machine.beam(job, charts, k, charts.new_zeros(len(charts)), by_score)
-        events = result(door, paths, False, (k,))
-        valid = paths.feasible.reshape((k, *door.batch))
-        value = used_score(door.flat, paths.parts(len(door.flat))).reshape((k, *door.batch))
+        feasible, *parts = executors.k_best(*_call(door), reduction=MAX, k=k)
+        events = result(door, parts, False, (k,))
+        valid = feasible.reshape((k, *door.batch))
+        value = used_score(door.flat, parts).reshape((k, *door.batch))
         return TopK(torch.where(valid, value, NEG_INF).to(door.fields[0].dtype), events, valid)
 
 
@@ -80,12 +79,12 @@ def sample(
         raise ValueError(f"sample needs a sample_shape of integers >= 0; got {sample_shape!r}")
     door = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        machine, job, charts = forward(door, LOG)
-        count = math.prod(shape) * len(charts)
-        noise = torch.rand(
-            (machine.steps(job.program), count), generator=generator, dtype=torch.float64, device=charts.device
-        )
-        return result(door, _feasible(door, machine.draws(job, charts, noise)), labels, shape)
+        fields, lengths, source, full = _call(door)
+        size = executors.steps(source, [tuple(f.shape[1:]) for f in fields], full), math.prod(shape) * len(lengths)
+        noise = torch.rand(size, generator=generator, dtype=torch.float64, device=lengths.device)
+        feasible, *parts = executors.draws(fields, lengths, noise, source, full, LOG)
+        _check_feasible(door, feasible)
+        return result(door, parts, labels, shape)
 
 
 def sample_without_replacement(
@@ -99,10 +98,9 @@ def sample_without_replacement(
     _check_count(k, "sample_without_replacement")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        machine, job, charts = forward(door, LOG)
-        start = gumbel((len(charts),), generator=generator, dtype=torch.float64, device=charts.device)
-        paths = machine.beam(job, charts, k, start, by_gumbel(generator))
-        events = result(door, paths, False, (k,))
+        start = gumbel((len(door.lengths),), generator=generator, dtype=torch.float64, device=door.lengths.device)
+        paths = executors.beam(*_call(door), LOG, k, start, by_gumbel(generator))
+        events = result(door, paths.parts(len(door.flat)), False, (k,))
         log_probs, perturbed = (
             torch.where(paths.feasible, x, NEG_INF).to(door.fields[0].dtype).reshape((k, *door.batch))
             for x in (paths.log_prob, paths.key)
@@ -129,9 +127,9 @@ def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_
         raise ValueError(f"{type(structure).__name__}: {most} events are more than limit={limit}; raise it, or sample")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        machine, job, charts = forward(door, LOG)
-        paths = machine.beam(job, charts, max(most, 1), charts.new_zeros(len(charts)), by_existence)
-        events = door.unpack(result(door, paths, False, (max(most, 1),)), "events")
+        start = torch.zeros(len(door.lengths), dtype=torch.float64, device=door.lengths.device)
+        paths = executors.beam(*_call(door), LOG, max(most, 1), start, by_existence)
+        events = door.unpack(result(door, paths.parts(len(door.flat)), False, (max(most, 1),)), "events")
         return door.pack([e[:most] for e in events])
 
 
@@ -148,22 +146,25 @@ def _check_count(k: int, who: str) -> None:
         raise ValueError(f"{who} needs an integer k >= 1; got {k!r}")
 
 
-def forward(door: Door, reduction: Reduction | None) -> tuple[Machine, Job, Tensor]:
-    """One forward pass: the machine, its job and the charts."""
-    if reduction is None:
-        raise TypeError("decoding needs a semiring with a reduction")
-    return executors.forward(list(door.flat), door.lengths, door.structure.handle, door.full, reduction)
+def _call(door: Door) -> tuple[list[Tensor], Tensor, int, tuple[int, ...]]:
+    return list(door.flat), door.lengths, door.structure.handle, door.full
 
 
-def _feasible(door: Door, paths: Paths) -> Paths:
-    if not bool(paths.feasible.all()):
-        first = int((~paths.feasible).int().argmax()) % max(math.prod(door.batch), 1)
-        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(first), door.batch)) if door.batch else ()
-        raise InfeasibleError(
-            f"{type(door.structure).__name__}: instance {index} has no structure of finite score; allow more parts, or "
-            "test log_partition for -inf first"
-        )
-    return paths
+def best_parts(door: Door) -> tuple[Tensor, list[Tensor]]:
+    """Whether an instance has a structure `(B,)`, and the entries that a best one uses, `(B, uses)` per field."""
+    feasible, *parts = executors.best(*_call(door), reduction=MAX)
+    return feasible, parts
+
+
+def _check_feasible(door: Door, feasible: Tensor) -> None:
+    """Paths are laid out `(*lead, B)`; the message names the instance."""
+    each = feasible.reshape(-1, *door.batch).all(0) if feasible.numel() else feasible
+    refuse_where(
+        ~each,
+        f"{type(door.structure).__name__}: an instance has no structure of finite score; allow more parts, or test "
+        "log_partition for -inf first",
+        InfeasibleError,
+    )
 
 
 def _for_labels(door: Door, labels: bool) -> Door:
@@ -183,9 +184,8 @@ def _for_labels(door: Door, labels: bool) -> Door:
     return replace(door, flat=flat)
 
 
-def result(door: Door, paths: Paths, labels: bool, lead: tuple[int, ...]) -> Any:
-    """The structures that paths chose, `(*lead, *batch, ...)`, as events in the form of the potentials or as labels."""
-    parts = paths.parts(len(door.flat))
+def result(door: Door, parts: Sequence[Tensor], labels: bool, lead: tuple[int, ...]) -> Any:
+    """Entries used, `(paths, uses)` per field, as events `(*lead, *batch, ...)` like the potentials, or as labels."""
     if labels:
         code = door.structure.label_code(door.sizes)
         if code is None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.inference.decode import forward, result, score, topk, used_score
+from semiring_struct.inference.decode import best_parts, result, score, topk, used_score
 from semiring_struct.inference.door import Door, open_door
-from semiring_struct.inference.partition import LOG, MAX, wide_total
+from semiring_struct.inference.partition import LOG, wide_total
 from semiring_struct.ops import NEG_INF
 from semiring_struct.structures import Structure
 
@@ -83,10 +83,9 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     within = _lengths_for(door, given)
     with torch.no_grad():
         inner = open_door(door.structure, door.pack(allowed), within)
-        machine, job, charts = forward(inner, MAX)
-        paths = machine.best(job, charts)
-        feasible = paths.feasible.reshape(inner.batch)
-        found = inner.unpack(result(inner, paths, False, (1,)), "event")
+        alive, parts = best_parts(inner)
+        feasible = alive.reshape(inner.batch)
+        found = inner.unpack(result(inner, parts, False, (1,)), "event")
         same = _equal(inner, found, given) & feasible
         if door.structure.declaration is None and bool((feasible & ~same).any()):
             more = topk(inner.structure, inner.pack(inner.fields), SEARCH, within)

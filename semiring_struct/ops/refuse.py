@@ -6,33 +6,35 @@ import torch
 from torch import Tensor
 
 
-def refuse_where(bad: Tensor, message: str) -> None:
-    """Raise `ValueError(message)`, naming the first bad index, if any entry of the boolean `bad` is True.
+def refuse_where(bad: Tensor, message: str, error: type[ValueError] = ValueError) -> None:
+    """Raise `error(message)`, naming the first bad index, if any entry of the boolean `bad` is True.
 
     Inside a compiled graph the check becomes an assertion of the graph and raises `RuntimeError` with the message.
     """
     if torch.compiler.is_compiling():
         torch._assert_async(~bad.any(), message)  # pyright: ignore[reportPrivateImportUsage]
     else:
-        _Refuse.apply(bad, message)
+        _Refuse.apply(bad, message, error)
 
 
 class _Refuse(torch.autograd.Function):
     """The eager check: as a function of autograd's, it is handed the whole batch under `torch.func.vmap`."""
 
     @staticmethod
-    def forward(bad: Tensor, message: str) -> Tensor:
+    def forward(bad: Tensor, message: str, error: type[ValueError]) -> Tensor:
         found = bad.any()
         if bool(found):
             flat = bad.flatten().int().argmax()
             where = tuple(int(i) for i in torch.unravel_index(flat, bad.shape)) if bad.dim() else ()
-            raise ValueError(f"{message} (first at index {where} of {tuple(bad.shape)})" if where else message)
+            raise error(f"{message} (first at index {where} of {tuple(bad.shape)})" if where else message)
         return found
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor, str], output: Tensor) -> None:
+    def setup_context(ctx: object, inputs: tuple[Tensor, str, type[ValueError]], output: Tensor) -> None:
         """Nothing to keep: the check has no gradient."""
 
     @staticmethod
-    def vmap(info: object, in_dims: tuple[int | None, None], bad: Tensor, message: str) -> tuple[Tensor, None]:
-        return _Refuse.apply(bad, message), None
+    def vmap(
+        info: object, in_dims: tuple[int | None, None, None], bad: Tensor, message: str, error: type[ValueError]
+    ) -> tuple[Tensor, None]:
+        return _Refuse.apply(bad, message, error), None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,8 +45,9 @@ class Derivations:
         return int(self.count.max(initial=1))
 
 
+@lru_cache(maxsize=256)
 def derivations(program: Program) -> Derivations:
-    """Build the table: `O(cells)` memory, one pass over the alternatives for `longest`."""
+    """The table of a program, built once: `O(cells)` memory, one pass over the alternatives for `longest`."""
     rows = [(b.count, r) for b in program.blocks for r in b.rows]
     every = [*(r for _, r in rows), program.answer]
     slots, charts = _slots(program, every)

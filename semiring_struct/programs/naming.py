@@ -32,11 +32,13 @@ def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
         if not isinstance(statement, ast.Assign):
             continue
         target, value = statement.targets[0], statement.value
-        both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-        pairs = zip(target.elts, value.elts, strict=False) if both else [(target, value)]
+        pairs: list[tuple[ast.expr, ast.expr]] = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = list(zip(target.elts, value.elts, strict=False))
         for name, call in pairs:
-            called = call.func if isinstance(call, ast.Call) else None
-            if isinstance(name, ast.Name) and isinstance(called, ast.Attribute) and called.attr == "chart":
+            if not (isinstance(name, ast.Name) and isinstance(call, ast.Call)):
+                continue
+            if isinstance(call.func, ast.Attribute) and call.func.attr == "chart":
                 yield name.id, call
 
 

@@ -35,8 +35,8 @@ class LabelCode:
                 continue
             used = event.round().to(torch.int64)
             for slots, values in zip(code[0].unbind(1), code[1].unbind(1), strict=True):
-                out.index_add_(1, self._slots(slots).to(out.device), used * (values - BLANK).to(out.device))
-        return out[:, : self.size].add_(BLANK).reshape(batch, *self.shape)
+                out = out.index_add(1, self._slots(slots).to(out.device), used * (values - BLANK).to(out.device))
+        return (out[:, : self.size] + BLANK).reshape(batch, *self.shape)
 
     def write(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Used parts `(paths, uses)` per field, -1 for none -> labels `(paths, *shape)`; no dense event is built."""
@@ -47,8 +47,8 @@ class LabelCode:
                 continue
             for slots, values in zip(code[0].unbind(1), code[1].unbind(1), strict=True):
                 at = torch.where(used < 0, self.size, self._slots(slots).to(out.device)[used])
-                out.scatter_add_(1, at, (values - BLANK).to(out.device)[used])
-        return out[:, : self.size].add_(BLANK).reshape(paths, *self.shape)
+                out = out.scatter_add(1, at, (values - BLANK).to(out.device)[used])
+        return (out[:, : self.size] + BLANK).reshape(paths, *self.shape)
 
     def _slots(self, slots: Tensor) -> Tensor:
         return torch.where(slots < 0, self.size, slots)
@@ -66,7 +66,7 @@ def dense(used: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     size = math.prod(shape)
     out = torch.zeros((used.shape[0], size), dtype=dtype, device=used.device)
     if size:
-        out.scatter_add_(1, used.clamp(min=0), (used >= 0).to(dtype))
+        out = out.scatter_add(1, used.clamp(min=0), (used >= 0).to(dtype))
     return out.reshape(used.shape[0], *shape)
 
 

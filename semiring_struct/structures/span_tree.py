@@ -69,13 +69,13 @@ class SpanTree(DynamicProgram):
 
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
         """The span `i .. j` writes its label into slot `(i, j)`."""
-        n, c = sizes["n"], sizes.get("c", 1)
+        n, c = sizes["n"], sizes["c"] if self.labelled else 1
         slot = torch.arange(n * n).reshape(n, n, 1).expand(n, n, c)
         return LabelCode((n, n), (code_of((slot, torch.arange(c).expand(n, n, c))),))
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
         """The labelled spans; raises where the spans are no binary tree over the leaves."""
-        n, c = sizes["n"], sizes.get("c", 1)
+        n, c = sizes["n"], sizes["c"] if self.labelled else 1
         inside = prefix_mask(lengths[:, 0], n)
         kept = inside[:, :, None] & inside[:, None, :] & torch.ones(n, n, dtype=torch.bool, device=labels.device).triu()
         bad = kept & ((labels >= c) | (labels < -1))

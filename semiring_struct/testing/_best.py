@@ -65,3 +65,13 @@ def check_ties(case: Case) -> None:
         tied = case.with_phi(torch.where(allowed, phi, NEG_INF))
         check_best(tied)
         check_topk(tied)
+        check_first(tied)
+
+
+def check_first(case: Case) -> None:
+    """However many are asked for, the list begins with the structure that argmax takes, among equals too."""
+    event = case.parts.flat(inference.argmax(case.structure, case.potentials, lengths=case.lengths))
+    for k in (1, 2, 3, len(case.scores) + 1):
+        listed = inference.topk(case.structure, case.potentials, k, lengths=case.lengths).events
+        same = torch.equal(case.parts.flat(listed)[0], event)
+        require(same, f"topk with k={k}", "does not begin with the structure that argmax takes")

@@ -45,11 +45,11 @@ def test_many_calls_do_not_grow(family: Family):
         gc.collect()
         return int(STATM.read_text().split()[1]) * 4096
 
-    for _ in range(60):
+    for _ in range(30):
         work(family, phi, generator)
     tensors = alive()
     reductions, before = len(operators._REDUCTIONS), resident()
-    for _ in range(150):
+    for _ in range(80):
         work(family, phi, generator)
     assert resident() - before < 2**20
     assert alive() == tensors

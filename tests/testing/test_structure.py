@@ -95,6 +95,22 @@ def test_a_spoilt_query_is_named(monkeypatch: pytest.MonkeyPatch, name: str, spo
         check_structure(ss.SpanTree(), phi, span_events(4), draws=2000, gradients=False)
 
 
+CODEC_FAULTS: list[tuple[str, Spoil]] = [
+    ("from_labels", change(torch.zeros_like)),
+    ("from_labels", change(lambda event: event.mT)),
+    ("to_labels", change(lambda labels: labels.clamp(min=0))),
+    ("to_labels", change(lambda labels: labels.flip(-1))),
+]
+
+
+@pytest.mark.parametrize(("name", "spoil"), CODEC_FAULTS, ids=[f"{i}-{f[0]}" for i, f in enumerate(CODEC_FAULTS)])
+def test_a_spoilt_codec_is_named(monkeypatch: pytest.MonkeyPatch, name: str, spoil: Spoil):
+    phi = spans(4).draw((2,), seed=0)
+    monkeypatch.setattr(ss.SpanTree, name, spoil(getattr(ss.SpanTree, name)))
+    with pytest.raises(AssertionError, match="labels"):
+        check_structure(ss.SpanTree(), phi, span_events(4), draws=200, gradients=False)
+
+
 def test_a_wrong_enumeration_is_noticed():
     with pytest.raises(AssertionError, match="log_partition"):
         check_structure(ss.SpanTree(), spans(4).draw((2,), seed=0), span_events(4)[:-1])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from semiring_struct.executors.eager.forward import Answer, fill, fill_tangents
 from semiring_struct.executors.eager.local import Buffers
-from semiring_struct.executors.eager.paths import Walk, beam, best, draws, table_of
+from semiring_struct.executors.eager.paths import Walk, beam, best, draws
 from semiring_struct.executors.eager.reverse import Reverse
 from semiring_struct.executors.machine import Grow, Job, Machine, Paths
 from semiring_struct.programs import Program
@@ -47,10 +47,6 @@ class Eager(Machine):
         if rise is None or reverse.adjoint_dot is None:
             raise RuntimeError("a run with tangents has a second channel")
         return [rise, *reverse.adjoint_dot.fields]
-
-    def steps(self, program: Program) -> int:
-        """The longest derivation."""
-        return table_of(program).longest
 
     def best(self, job: Job, charts: Tensor) -> Paths:
         """A walk that takes the largest alternative."""

@@ -17,22 +17,16 @@ from semiring_struct.executors.eager.local import Buffers, alternatives, plan, s
 from semiring_struct.executors.machine import Grow, Paths
 from semiring_struct.ops import NEG_INF
 from semiring_struct.programs import Program
-from semiring_struct.programs.derivations import NONE, Derivations, derivations, place
+from semiring_struct.programs.derivations import NONE, derivations, place
 
 TABLE_BYTES = 1 << 30  # no table of cumulative choices larger than this
 
 
 @lru_cache(maxsize=256)
 def _table(program: Program, device: torch.device) -> dict[str, Tensor]:
-    d = table_of(program)
+    d = derivations(program)
     names = ("first", "count", "base", "term", "move", "alias", "dense")
     return {n: torch.from_numpy(getattr(d, n)).to(device) for n in names}
-
-
-@lru_cache(maxsize=256)
-def table_of(program: Program) -> Derivations:
-    """The program cell by cell, built once."""
-    return derivations(program)
 
 
 class Walk:
@@ -40,7 +34,7 @@ class Walk:
 
     def __init__(self, program: Program, buffers: Buffers, lengths: Tensor):
         self.program, self.buffers, self.lengths = program, buffers, lengths
-        self.d = table_of(program)
+        self.d = derivations(program)
         self.t = _table(program, lengths.device)
         self.ks = torch.arange(self.d.most, device=lengths.device)
         least = torch.tensor(program.bound_shift, device=lengths.device, dtype=lengths.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.executors import Grow
+from semiring_struct.executors.machine import Grow
 from semiring_struct.ops import NEG_INF, gumbel, gumbel_with_maximum
 
 
