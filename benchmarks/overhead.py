@@ -35,7 +35,7 @@ class Stopwatch(executors.Machine):
         """Only while it looks for the machine to hand a job to."""
         return "a stopwatch computes nothing" if self.handing_on else None
 
-    def _timed(self, work: Callable[[executors.Machine], T], program: Program, reduction: Reduction | None = None) -> T:
+    def _timed(self, work: Callable[[executors.Machine], T], program: Program, reduction: Reduction) -> T:
         self.handing_on = True
         able, _ = executors.choose(program, reduction, torch.device("cpu"))
         self.handing_on = False
@@ -55,10 +55,6 @@ class Stopwatch(executors.Machine):
     def curvature(self, job: executors.Job, charts: Tensor, seed: Tensor, tangents: list[Tensor]) -> list[Tensor]:
         """Timed."""
         return self._timed(lambda m: m.curvature(job, charts, seed, tangents), job.program, job.reduction)
-
-    def steps(self, program: Program) -> int:
-        """Timed."""
-        return self._timed(lambda m: m.steps(program), program)
 
     def best(self, job: executors.Job, charts: Tensor) -> executors.Paths:
         """Timed."""

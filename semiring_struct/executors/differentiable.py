@@ -51,7 +51,6 @@ def curvature(
 
 def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
     """The answer's element `(s, batch, *out)` under any semiring, by its own operations; differentiated by the tape."""
-    operators.refuse_nan(program, fields)
     return run_generic(program, semiring, fields, lengths)
 
 

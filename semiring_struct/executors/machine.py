@@ -37,6 +37,13 @@ class Job:
         return torch.Generator(self.lengths.device).manual_seed(self.seed)
 
 
+def refuse_nan(program: Program, fields: list[Tensor]) -> None:
+    """Raise `ValueError` naming a field that holds NaN or +inf: one pass, as the largest entry of NaN is NaN."""
+    for name, field in zip(program.field_names, fields, strict=True):
+        if field.numel() and not bool(field.detach().amax() < torch.inf):
+            raise ValueError(f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part")
+
+
 @dataclass
 class Paths:
     """Chosen derivations `(paths,)`: per field slot, the entries used `(paths, steps)`, -1 for none.
@@ -71,7 +78,7 @@ class Machine(ABC):
 
     @abstractmethod
     def total(self, job: Job) -> tuple[Tensor, Tensor]:
-        """`(batch, *out)` and the charts `(batch, cells)`, both float64."""
+        """`(batch, *out)` and the charts `(batch, cells)`, both float64; refuses NaN and +inf (see `refuse_nan`)."""
 
     @abstractmethod
     def gradient(self, job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:

@@ -34,13 +34,6 @@ def job_of(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], 
     return Job(program, _REDUCTIONS[reduction], [flat(f) for f in fields], lengths, seed)
 
 
-def refuse_nan(program: Program, fields: list[Tensor]) -> None:
-    """Raise `ValueError` naming a field that holds NaN or +inf: one pass, as the largest entry of NaN is NaN."""
-    for name, field in zip(program.field_names, fields, strict=True):
-        if field.numel() and not bool(field.detach().amax() < torch.inf):
-            raise ValueError(f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part")
-
-
 def flat(field: Tensor) -> Tensor:
     """`(batch, size)`, unit stride within an instance; a field shared by the batch stays shared."""
     out = field.detach().reshape(field.shape[0], math.prod(field.shape[1:]))
@@ -74,7 +67,6 @@ def forward(
 ) -> tuple[Machine, Job, Tensor]:
     """One forward pass for walks to start from: the machine, its job and the charts."""
     job = job_of(fields, lengths, source, list(full), number_of(reduction), 0)
-    refuse_nan(job.program, fields)
     machine = _machine(job)
     with _quiet(lengths.device):
         return machine, job, machine.total(job)[1]
@@ -86,7 +78,6 @@ def total(
 ) -> tuple[Tensor, Tensor]:
     """The answer's total `(batch, *out)` and the charts `(batch, cells)`; `fields (batch, *event)`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
-    refuse_nan(job.program, fields)
     with _quiet(lengths.device):
         return _machine(job).total(job)
 

@@ -1,7 +1,7 @@
 """Walks from the answer to the fields as opaque operators: the best derivation, the k best, independent draws.
 
-Each returns which entries of the fields are used, `(paths, uses)` per field with -1 for none, after `feasible (paths,)`.
-Unlike totals they have no gradient.
+Each returns `feasible (paths,)` and then, per field, which entries are used: `(paths, uses)`, -1 for none. Unlike
+totals they have no gradient.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def steps(source: int, shapes: list[tuple[int, ...]], full: tuple[int, ...]) -> 
     return derivations(program_for(source, shapes, full)).longest
 
 
-def best(fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction) -> list[Tensor]:
+def best(
+    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
+) -> list[Tensor]:
     """One best derivation per instance."""
     return _best(fields, lengths, source, list(full), number_of(reduction))
 

@@ -190,7 +190,7 @@ def result(door: Door, parts: Sequence[Tensor], labels: bool, lead: tuple[int, .
         code = door.structure.label_code(door.sizes)
         if code is None:
             raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
-        return door.shape(code.write(parts), lead)
+        return door.shape(code.write(tuple(parts)), lead)
     events = [dense(used, tuple(f.shape[1:]), f.dtype) for used, f in zip(parts, door.flat, strict=True)]
     if door.structure.prepares:
         return door.pack(_through_prepare(door, events, lead))

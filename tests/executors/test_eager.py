@@ -1,4 +1,4 @@
-"""The eager machine's own turns: loops handled in stretches, draws from a table or not, and the seam for more machines."""
+"""The eager machine's own ways: loops handled in stretches, draws from a table or not; and the seam for others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ every_long = pytest.mark.parametrize("family", LONG, ids=str)
 
 def everything(family: Family) -> list[Tensor]:
     """Forward, reverse, the dual channel, walks and the generic run."""
-    phi, lengths = family.draw((3,), seed=0, forbidden=0.05), family.lengths(3, seed=0)
+    forbidden = 0.05 if len(family.sizes) == 1 else 0.0  # an alignment with nothing has no way round a forbidden gap
+    phi, lengths = family.draw((3,), seed=0, forbidden=forbidden), family.lengths(3, seed=0)
     v = family.draw((3,), seed=1)
     how: dict[str, Any] = {"lengths": lengths}
     return [
@@ -91,5 +92,5 @@ def test_the_switch_names_the_only_machine(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(machine.SWITCH, "eager")
     assert ss.log_partition(ss.SpanTree(), torch.zeros(3, 3)).isfinite()
     monkeypatch.setenv(machine.SWITCH, "nothing")
-    with pytest.raises(ValueError, match="'nothing'.*eager"):
+    with pytest.raises(ValueError, match=r"'nothing'.*eager"):
         ss.log_partition(ss.SpanTree(), torch.zeros(3, 3))

@@ -13,12 +13,14 @@ from torch import Tensor
 from semiring_struct.executors.eager.access import look, store
 from semiring_struct.executors.eager.forward import Answer
 from semiring_struct.executors.eager.local import Buffers
+from semiring_struct.executors.machine import refuse_nan
 from semiring_struct.programs import Program, Row, RowTerm
 from semiring_struct.semirings import Semiring
 
 
 def total(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
     """The answer's element: `fields (batch, *event)` lifted here -> `(s, batch, *out)`."""
+    refuse_nan(program, fields)
     lifted = [semiring.lift(f) for f in fields]
     zero = semiring.zero(torch.zeros((fields[0].shape[0], program.cells), dtype=fields[0].dtype, device=lengths.device))
     s, batch = zero.shape[:2]

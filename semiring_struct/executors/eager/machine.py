@@ -11,7 +11,7 @@ from semiring_struct.executors.eager.forward import Answer, fill, fill_tangents
 from semiring_struct.executors.eager.local import Buffers
 from semiring_struct.executors.eager.paths import Walk, beam, best, draws
 from semiring_struct.executors.eager.reverse import Reverse
-from semiring_struct.executors.machine import Grow, Job, Machine, Paths
+from semiring_struct.executors.machine import Grow, Job, Machine, Paths, refuse_nan
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction
 
@@ -28,6 +28,7 @@ class Eager(Machine):
 
     def total(self, job: Job) -> tuple[Tensor, Tensor]:
         """One forward pass."""
+        refuse_nan(job.program, job.fields)
         buffers = fill(job.program, job.reduction, job.fields)
         value = Answer(job.program, job.lengths).total(job.reduction, buffers)
         return value, buffers.charts
