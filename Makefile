@@ -10,7 +10,7 @@ INSTALL := $(PY) -m pip install $(PIP_FLAGS) -c constraints.txt
 .PHONY: help demo test exhaustive lint clean
 
 help:
-	@echo "make demo        train and query a tagger and a parser on Python's own sources (about 3 minutes)"
+	@echo "make demo        train and query a tagger and a parser on Python's own sources (one to two minutes)"
 	@echo "make test        run the test suite"
 	@echo "make exhaustive  run the nightly-sized random comparisons with enumeration"
 	@echo "make lint        ruff and pyright"

@@ -1,6 +1,6 @@
 """Machines that run any program from its affine table, and the seam at which one is chosen."""
 
-from semiring_struct.executors.differentiable import curvature, generic, gradient, total
+from semiring_struct.executors.differentiable import curvature, generic, total, total_and_gradient
 from semiring_struct.executors.eager import Eager
 from semiring_struct.executors.growth import by_existence, by_gumbel
 from semiring_struct.executors.machine import Grow, Job, Machine, Paths, choose, offer
@@ -10,5 +10,5 @@ offer(Eager())
 
 __all__ = [
     "Eager", "Grow", "Job", "Machine", "Paths", "beam", "best", "by_existence", "by_gumbel", "choose", "curvature",
-    "draws", "generic", "gradient", "k_best", "offer", "steps", "total",
+    "draws", "generic", "k_best", "offer", "steps", "total", "total_and_gradient",
 ]  # fmt: skip

@@ -30,13 +30,16 @@ def total(
     return _total((source, list(full), operators.number_of(reduction), seed), lengths, fields)[0]
 
 
-def gradient(
+def total_and_gradient(
     fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, seed: int = 0
-) -> list[Tensor]:
-    """The gradient of every instance's (scalar) total: one forward and one backward pass; differentiable once more."""
+) -> tuple[Tensor, list[Tensor]]:
+    """Every instance's (scalar) total and its gradient from one forward and one backward pass.
+
+    The total is differentiable twice, the gradient once more.
+    """
     call = (source, list(full), operators.number_of(reduction), seed)
     value, charts = _total(call, lengths, fields)
-    return list(_gradient(call, lengths, charts, torch.ones_like(value.detach()), fields))
+    return value, list(_gradient(call, lengths, charts, torch.ones_like(value.detach()), fields))
 
 
 def curvature(

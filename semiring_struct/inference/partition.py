@@ -56,12 +56,19 @@ def marginals(structure: Structure, log_potentials: Any, lengths: Any = None) ->
 
 def means(door: Door, reduction: Reduction | None) -> Any:
     """The gradient of the total of every instance, in the form of the potentials."""
+    return total_and_means(door, reduction)[1]
+
+
+def total_and_means(door: Door, reduction: Reduction | None) -> tuple[Tensor, Any]:
+    """The total of every instance in float64, and its gradient in the form of the potentials, from one forward pass."""
     if reduction is None:
         raise TypeError("this query needs a semiring with a reduction")
     if door.structure.prepares:
-        return _means_through_prepare(door, reduction)
-    out = executors.gradient(list(door.flat), door.lengths, door.structure.handle, door.full, reduction)
-    return door.pack([door.shape(g) for g in out])
+        return wide_total(door, reduction), _means_through_prepare(door, reduction)
+    value, out = executors.total_and_gradient(
+        list(door.flat), door.lengths, door.structure.handle, door.full, reduction
+    )
+    return door.shape(value), door.pack([door.shape(g) for g in out])
 
 
 def _means_through_prepare(door: Door, reduction: Reduction) -> Any:
@@ -119,10 +126,14 @@ def entropy(structure: Structure, log_potentials: Any, lengths: Any = None) -> T
     `log Z - <marginals, log_potentials>`, in float64 inside. Cost: one forward and one backward pass.
     """
     phi = double(structure, log_potentials)
-    log_z = log_partition(structure, phi, lengths)
     door = open_door(structure, phi, lengths)
-    mean = inner(door, means(door, LOG), door.pack(door.fields), "entropy")
-    return torch.where(log_z == -torch.inf, 0.0, log_z - mean).to(_kind(log_potentials))
+    log_z, mean = total_and_means(door, LOG)
+    return _entropy(door, log_z, mean).to(_kind(log_potentials))
+
+
+def _entropy(door: Door, log_z: Tensor, mean: Any) -> Tensor:
+    own = inner(door, mean, door.pack(door.fields), "entropy")
+    return torch.where(log_z == -torch.inf, 0.0, log_z - own)
 
 
 def _kind(log_potentials: Any) -> torch.dtype:
@@ -142,10 +153,15 @@ def cross_entropy(structure: Structure, log_potentials: Any, other: Any, lengths
 
 
 def kl(structure: Structure, log_potentials: Any, other: Any, lengths: Any = None) -> Tensor:
-    """Kullback-Leibler divergence of p (`log_potentials`) from q (`other`), `(*batch,)` in nats, differentiable."""
+    """Kullback-Leibler divergence of p (`log_potentials`) from q (`other`), `(*batch,)` in nats, differentiable.
+
+    Cost: two forward and one backward pass.
+    """
     p, q = double(structure, log_potentials), double(structure, other)
-    gap = cross_entropy(structure, p, q, lengths) - entropy(structure, p, lengths)
-    return gap.to(_kind(log_potentials))
+    door = open_door(structure, p, lengths)
+    log_z, mean = total_and_means(door, LOG)
+    cross = log_partition(structure, q, lengths) - inner(door, mean, q, "kl: the second potentials")
+    return (cross - _entropy(door, log_z, mean)).to(_kind(log_potentials))
 
 
 def renyi_entropy(structure: Structure, log_potentials: Any, alpha: float, lengths: Any = None) -> Tensor:
