@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, autograd
+from torch.autograd import forward_ad
 
 from semiring_struct.executors import operators
 from semiring_struct.executors.eager import generic as run_generic
@@ -58,8 +59,11 @@ def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths:
 
 
 def _plainly(*tensors: Tensor) -> bool:
-    """Whether to call the operator itself: Dynamo (torch 2.13) fails on a Function if no input needs a gradient."""
-    return torch.compiler.is_compiling() and not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+    """Whether to call the operator itself: no gradient is asked for (Dynamo of torch 2.13 fails on such a Function)."""
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return False
+    # a forward-mode tangent must reach the Function, which refuses it; the operator would drop it silently
+    return torch.compiler.is_compiling() or all(forward_ad.unpack_dual(t).tangent is None for t in tensors)
 
 
 def _total(call: Call, lengths: Tensor, fields: list[Tensor]) -> tuple[Tensor, Tensor]:
