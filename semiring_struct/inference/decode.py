@@ -18,7 +18,7 @@ from semiring_struct.inference.partition import LOG, MAX, evaluate
 from semiring_struct.ops import NEG_INF, gumbel, refuse_where
 from semiring_struct.ops import score as score_of
 from semiring_struct.semirings import CountingSemiring
-from semiring_struct.structures import Structure, dense
+from semiring_struct.structures import LabelCode, Structure, dense
 from semiring_struct.types import DistinctSamples, TopK
 
 
@@ -27,11 +27,11 @@ def argmax(structure: Structure, log_potentials: Any, labels: bool = False, leng
 
     Raises `InfeasibleError` naming an instance without a structure. Cost: a forward pass, then only chosen cells.
     """
-    door = _for_labels(open_door(structure, log_potentials, lengths), labels)
+    door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
         feasible, parts = best_parts(door)
         _check_feasible(door, feasible)
-        return result(door, parts, labels, ())
+        return result(door, parts, code, ())
 
 
 def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None) -> TopK:
@@ -44,7 +44,7 @@ def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None)
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
         feasible, *parts = executors.k_best(*_call(door), reduction=MAX, k=k)
-        events = result(door, parts, False, (k,))
+        events = result(door, parts, None, (k,))
         valid = feasible.reshape((k, *door.batch))
         value = used_score(door.flat, parts).reshape((k, *door.batch))
         return TopK(torch.where(valid, value, NEG_INF).to(door.fields[0].dtype), events, valid)
@@ -77,14 +77,14 @@ def sample(
     shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in shape):
         raise ValueError(f"sample needs a sample_shape of integers >= 0; got {sample_shape!r}")
-    door = _for_labels(open_door(structure, log_potentials, lengths), labels)
+    door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
         fields, lengths, source, full = _call(door)
         size = executors.steps(source, [tuple(f.shape[1:]) for f in fields], full), math.prod(shape) * len(lengths)
         noise = torch.rand(size, generator=generator, dtype=torch.float64, device=lengths.device)
         feasible, *parts = executors.draws(fields, lengths, noise, source, full, LOG)
         _check_feasible(door, feasible)
-        return result(door, parts, labels, shape)
+        return result(door, parts, code, shape)
 
 
 def sample_without_replacement(
@@ -100,7 +100,7 @@ def sample_without_replacement(
     with torch.no_grad():
         start = gumbel((len(door.lengths),), generator=generator, dtype=torch.float64, device=door.lengths.device)
         paths = executors.beam(*_call(door), LOG, k, start, by_gumbel(generator))
-        events = result(door, paths.parts(len(door.flat)), False, (k,))
+        events = result(door, paths.parts(len(door.flat)), None, (k,))
         log_probs, perturbed = (
             torch.where(paths.feasible, x, NEG_INF).to(door.fields[0].dtype).reshape((k, *door.batch))
             for x in (paths.log_prob, paths.key)
@@ -129,7 +129,7 @@ def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_
     with torch.no_grad():
         start = torch.zeros(len(door.lengths), dtype=torch.float64, device=door.lengths.device)
         paths = executors.beam(*_call(door), LOG, max(most, 1), start, by_existence)
-        events = door.unpack(result(door, paths.parts(len(door.flat)), False, (max(most, 1),)), "events")
+        events = door.unpack(result(door, paths.parts(len(door.flat)), None, (max(most, 1),)), "events")
         return door.pack([e[:most] for e in events])
 
 
@@ -167,29 +167,26 @@ def _check_feasible(door: Door, feasible: Tensor) -> None:
     )
 
 
-def _for_labels(door: Door, labels: bool) -> Door:
-    """Labels need to know where a part stands: fields that carry them are untied first."""
+def _for_labels(door: Door, labels: bool) -> tuple[Door, LabelCode | None]:
+    """The code of the labels, if they are asked for; they need to know where a part stands, so fields are untied."""
     if not labels:
-        return door
+        return door, None
     code = door.structure.label_code(door.sizes)
     if code is None:
         raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
     if door.structure.prepares:
-        return door
+        return door, code
     sizes = door.structure.full_shapes(list(door.events))
     flat = tuple(
         f if part is None else f.expand(f.shape[0], *size)
         for f, size, part in zip(door.flat, sizes, code.fields, strict=True)
     )
-    return replace(door, flat=flat)
+    return replace(door, flat=flat), code
 
 
-def result(door: Door, parts: Sequence[Tensor], labels: bool, lead: tuple[int, ...]) -> Any:
+def result(door: Door, parts: Sequence[Tensor], code: LabelCode | None, lead: tuple[int, ...]) -> Any:
     """Entries used, `(paths, uses)` per field, as events `(*lead, *batch, ...)` like the potentials, or as labels."""
-    if labels:
-        code = door.structure.label_code(door.sizes)
-        if code is None:
-            raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
+    if code is not None:
         return door.shape(code.write(tuple(parts)), lead)
     events = [dense(used, tuple(f.shape[1:]), f.dtype) for used, f in zip(parts, door.flat, strict=True)]
     if door.structure.prepares:

@@ -85,7 +85,7 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
         inner = open_door(door.structure, door.pack(allowed), within)
         alive, parts = best_parts(inner)
         feasible = alive.reshape(inner.batch)
-        found = inner.unpack(result(inner, parts, False, (1,)), "event")
+        found = inner.unpack(result(inner, parts, None, (1,)), "event")
         same = _equal(inner, found, given) & feasible
         if door.structure.declaration is None and bool((feasible & ~same).any()):
             more = topk(inner.structure, inner.pack(inner.fields), SEARCH, within)

@@ -3,7 +3,7 @@
 from semiring_struct.structures.alignment import Alignment, AlignmentPotentials
 from semiring_struct.structures.base import DynamicProgram, Structure
 from semiring_struct.structures.hmm import hmm
-from semiring_struct.structures.labels import dense
+from semiring_struct.structures.labels import LabelCode, dense
 from semiring_struct.structures.lengths import bounds_of
 from semiring_struct.structures.linear_chain import ChainPotentials, LinearChain
 from semiring_struct.structures.one_of import OneOf
@@ -12,6 +12,6 @@ from semiring_struct.structures.semi_markov import SemiMarkov, SemiMarkovPotenti
 from semiring_struct.structures.span_tree import SpanTree
 
 __all__ = [
-    "Alignment", "AlignmentPotentials", "ChainPotentials", "DynamicProgram", "LinearChain", "OneOf", "ProjectiveTree",
-    "SemiMarkov", "SemiMarkovPotentials", "SpanTree", "Structure", "bounds_of", "dense", "hmm",
+    "Alignment", "AlignmentPotentials", "ChainPotentials", "DynamicProgram", "LabelCode", "LinearChain", "OneOf",
+    "ProjectiveTree", "SemiMarkov", "SemiMarkovPotentials", "SpanTree", "Structure", "bounds_of", "dense", "hmm",
 ]  # fmt: skip

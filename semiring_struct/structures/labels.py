@@ -64,9 +64,9 @@ def code_of(*columns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 def dense(used: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Entries used `(paths, uses)`, -1 for none, as an event `(paths, *shape)`: how often each entry is used."""
     size = math.prod(shape)
-    out = torch.zeros((used.shape[0], size), dtype=dtype, device=used.device)
+    out = used.new_zeros((used.shape[0], size), dtype=dtype)  # of `used`, so that it is mapped where that is
     if size:
-        out = out.scatter_add(1, used.clamp(min=0), (used >= 0).to(dtype))
+        out.scatter_add_(1, used.clamp(min=0), (used >= 0).to(dtype))
     return out.reshape(used.shape[0], *shape)
 
 
