@@ -28,7 +28,7 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     """
     door = open_door(structure, log_potentials, lengths)
     if isinstance(event, Tensor) and not event.is_floating_point() and event.dtype != torch.bool:
-        value = _label_score(door, event, lengths)
+        value = _label_score(door, event)
     else:
         value = score(door.structure, door.pack([f.double() for f in door.fields]), event)
         value = torch.where(contains(door.structure, log_potentials, event, lengths), value, NEG_INF)
@@ -37,10 +37,12 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     return out.to(door.fields[0].dtype)
 
 
-def _label_score(door: Door, labels: Tensor, lengths: Any) -> Tensor:
+def _label_score(door: Door, labels: Tensor) -> Tensor:
     """The score of labels `(*sample, *batch)` float64, from the entries they use: no dense event is built."""
-    labels = _over_batch(labels, door, len(getattr(door.structure.label_code(door.sizes), "shape", ())))
-    batch, parts = door.structure.label_parts(labels, door.fields, _spread(door, lengths, labels))
+    rank = len(getattr(door.structure.label_code(door.sizes), "shape", ()))
+    labels = _over_batch(labels, door, rank)
+    within = _spread(door, tuple(labels.shape[: labels.dim() - rank]))
+    batch, parts = door.structure.label_parts(labels, door.fields, within)
     fields = [f.reshape(math.prod(door.batch), *s) for f, s in zip(door.fields, door.events, strict=True)]
     return used_score(fields, parts).reshape(batch)
 
@@ -54,15 +56,10 @@ def _over_batch(given: Tensor, door: Door, rank: int) -> Tensor:
     return given.expand((*torch.broadcast_shapes(given.shape[:cut], door.batch), *given.shape[cut:]))
 
 
-def _spread(door: Door, lengths: Any, labels: Tensor) -> Any:
-    """Lengths for labels that may have leading sample dims."""
-    if lengths is None:
-        return None
-    code = door.structure.label_code(door.sizes)
-    rank = len(code.shape) if code is not None else 0
-    batch = labels.shape[: labels.dim() - rank]
+def _spread(door: Door, batch: tuple[int, ...]) -> Any:
+    """The call's lengths for a batch that may have leading sample dims."""
     columns = tuple(c.reshape(door.batch).expand(batch) for c in door.lengths.unbind(-1))
-    return columns[0] if len(columns) == 1 else columns
+    return (columns[0] if len(columns) == 1 else columns) if columns else None
 
 
 def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any = None) -> Tensor:
@@ -75,12 +72,11 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     """
     door = open_door(structure, log_potentials, lengths)
     given = _whole(door, door.event(event, "contains: event"))
-    given = [_over_batch(e, door, d) for e, d in zip(given, door.structure.event_dims, strict=True)]
     tied = _tied(door)
     # the structure with most untied parts is the event itself; how often tied parts are used follows from those
     weights = [0.0 if t else 1.0 for t in tied]
     allowed = [torch.where(e > 0, w, NEG_INF).to(e.dtype) for e, w in zip(given, weights, strict=True)]
-    within = _lengths_for(door, given)
+    within = _spread(door, tuple(given[0].shape[: given[0].dim() - len(door.events[0])]))
     with torch.no_grad():
         inner = open_door(door.structure, door.pack(allowed), within)
         alive, parts = best_parts(inner)
@@ -90,7 +86,7 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
         if door.structure.declaration is None and bool((feasible & ~same).any()):
             more = topk(inner.structure, inner.pack(inner.fields), SEARCH, within)
             same = _equal(inner, inner.unpack(more.events, "event"), given) & feasible
-    return (feasible if all(tied) else same) & _finite(given, inner)
+    return (feasible if all(tied) else same) & _counts(given, inner)
 
 
 def _equal(door: Door, found: tuple[Tensor, ...], given: list[Tensor]) -> Tensor:
@@ -110,23 +106,15 @@ def _whole(door: Door, events: tuple[Tensor, ...]) -> list[Tensor]:
     return [e.detach().to(kind).expand(*batch, *shape) for e, shape in zip(events, door.events, strict=True)]
 
 
-def _finite(given: list[Tensor], inner: Door) -> Tensor:
+def _counts(given: list[Tensor], inner: Door) -> Tensor:
     """No entry below 0: a negative entry is no count."""
-    ok = None
+    ok = torch.ones(inner.batch, dtype=torch.bool, device=given[0].device)
     for e, shape in zip(given, inner.events, strict=True):
-        fine = (e >= 0).flatten(-len(shape)).all(-1) if shape else e >= 0
-        ok = fine if ok is None else ok & fine
-    return ok if ok is not None else torch.ones(inner.batch, dtype=torch.bool)
+        ok = ok & ((e >= 0).flatten(-len(shape)).all(-1) if shape else e >= 0)
+    return ok
 
 
 def _tied(door: Door) -> list[bool]:
     """Which fields are stored smaller than declared, so that their events are counts."""
     full = door.structure.full_shapes(list(door.events))
     return [have != want for have, want in zip(door.events, full, strict=True)]
-
-
-def _lengths_for(door: Door, events: list[Tensor]) -> Any:
-    rank = len(door.events[0])
-    batch = torch.broadcast_shapes(events[0].shape[: events[0].dim() - rank], door.batch)
-    columns = tuple(c.reshape(door.batch).expand(batch) for c in door.lengths.unbind(-1))
-    return (columns[0] if len(columns) == 1 else columns) if columns else None

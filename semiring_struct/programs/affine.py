@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import operator
 from dataclasses import dataclass
-from types import EllipsisType
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -29,9 +28,6 @@ class Length:
     def __repr__(self) -> str:
         name = "length" if self.side == 0 else f"length_{self.side}"
         return name if self.shift == 0 else f"{name} {'+' if self.shift > 0 else '-'} {abs(self.shift)}"
-
-
-Index = int | slice | None | EllipsisType | Length
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def check_topk(case: Case) -> None:
 
 
 def check_topk_of(case: Case, k: int) -> None:
+    """The k best against all scores sorted; blanks past the number of structures."""
     query = f"topk with k={k}"
     scores, events, valid = inference.topk(case.structure, case.potentials, k, lengths=case.lengths)
     blank = torch.full((k, case.parts.instances), NEG_INF, dtype=torch.float64)

@@ -102,6 +102,7 @@ class Case:
 
 
 def map_lengths(lengths: Lengths, change: Callable[[Tensor], Tensor]) -> Lengths:
+    """Change the lengths of every side."""
     if lengths is None:
         return None
     return tuple(change(side) for side in lengths) if isinstance(lengths, tuple) else change(lengths)

@@ -44,6 +44,7 @@ def check_batch_dims(case: Case) -> None:
 
 
 def look(case: Case) -> tuple[Fields, Lengths]:
+    """What a query would be called with."""
     return case.potentials, case.lengths
 
 

@@ -65,6 +65,7 @@ def queries(case: Case) -> dict[str, tuple[Query, Query]]:
 
 
 def gradient_of(name: str, query: Query, phi: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of a weighted sum of a query's answers."""
     phi = phi.detach().clone().requires_grad_()
     answer = query(phi).reshape(weights.shape)
     require(answer.requires_grad, f"gradient of {name}", "the answer carries no gradient")
@@ -108,6 +109,7 @@ def check_finite_differences(case: Case) -> None:
 
 
 def run(name: str, check: Callable[..., bool], query: Query, start: Tensor) -> None:
+    """One of autograd's own checks, its complaint made an `AssertionError` that names the query."""
     try:
         check(query, (start.clone().requires_grad_(),), fast_mode=True)
     except RuntimeError as error:

@@ -14,6 +14,7 @@ Fields = Tensor | tuple[Tensor, ...]
 
 
 def fields_of(value: Fields) -> tuple[Tensor, ...]:
+    """A tensor or tuple as a tuple."""
     return value if isinstance(value, tuple) else (value,)
 
 

@@ -15,12 +15,14 @@ Sum = Callable[[Iterable[float]], float]
 
 
 def log_add(values: Iterable[float]) -> float:
+    """Log of summed weights, number by number."""
     values = list(values)
     top = max(values, default=NEG_INF)
     return top if top == NEG_INF else top + math.log(sum(math.exp(v - top) for v in values))
 
 
 def best(values: Iterable[float]) -> float:
+    """The largest, `-inf` of none."""
     return max(values, default=NEG_INF)
 
 
@@ -96,6 +98,7 @@ class ScalarMachine:
 
 
 def indices(sizes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """All index tuples of a grid."""
     return itertools.product(*(range(size) for size in sizes))
 
 

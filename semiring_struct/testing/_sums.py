@@ -14,23 +14,27 @@ LOG_Z, MARGINAL = 1e-10, 1e-9
 
 
 def check_partition(case: Case) -> None:
+    """log Z against the sum over all events."""
     found = inference.log_partition(case.structure, case.potentials, lengths=case.lengths)
     close("log_partition", found, case.batched(case.truth.log_partition(case.phi)), LOG_Z)
 
 
 def check_marginals(case: Case) -> None:
+    """Marginals against the mean event."""
     marginals = inference.marginals(case.structure, case.potentials, lengths=case.lengths)
     close("marginals", case.parts.flat(marginals), case.truth.marginals(case.phi), MARGINAL)
     require(type(marginals) is type(case.potentials), "marginals", f"came back as a {type(marginals).__name__}")
 
 
 def check_count(case: Case) -> None:
+    """The number of events of finite score."""
     found = inference.count(case.structure, case.potentials, lengths=case.lengths)
     require(found.dtype == torch.float64, "count", f"dtype {found.dtype}, expected float64")
     close("count", found, case.batched(case.counts.double()), 0.0)
 
 
 def check_entropies(case: Case) -> None:
+    """Entropy, cross-entropy, KL and Rényi entropies against their definitions."""
     psi = case.phi + case.noise(*case.phi.shape)
     other, tolerance = case.parts.fields(psi), LOG_Z * 10
     entropy, cross = case.truth.entropy(case.phi), case.truth.cross_entropy(case.phi, psi)
@@ -46,6 +50,7 @@ def check_entropies(case: Case) -> None:
 
 
 def check_expectations(case: Case) -> None:
+    """Expectations, with trailing value dims, variances and covariance products."""
     columns = [case.noise(*case.phi.shape) for _ in range(2)]
     along = [torch.einsum("sbd,bd->sb", case.truth.events, column) for column in columns]
     means = [case.truth.mean(case.phi, f) for f in along]

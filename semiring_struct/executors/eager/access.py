@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.programs.affine import Affine
+from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Window
 
 
@@ -76,6 +77,12 @@ def accumulate(buffer: Tensor, w: Window, t: int, turns: int | None, value: Tens
     else:
         cells = _addresses(sizes, strides, buffer.device) + offset
         buffer.index_add_(1, cells, value.expand(value.shape[0], *sizes).flatten(1))
+
+
+def too_short(program: Program, lengths: Tensor) -> Tensor:
+    """Instances `(batch,)` for which the answer's cells do not exist: the empty structure, of total ⊗-one."""
+    least = torch.tensor(program.bound_shift, dtype=lengths.dtype, device=lengths.device)
+    return (lengths < least).any(-1)
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.eager.access import store, target, targets_by_turn
+from semiring_struct.executors.eager.access import store, target, targets_by_turn, too_short
 from semiring_struct.executors.eager.local import Buffers, Plan, alternatives, floor, plan, views, views_by_turn
 from semiring_struct.programs.program import Program
 from semiring_struct.semirings import Reduction
@@ -43,8 +43,7 @@ class Answer:
 
     def __init__(self, program: Program, lengths: Tensor):
         self.program, self.row = program, program.answer
-        least = torch.tensor(program.bound_shift, dtype=lengths.dtype, device=lengths.device)
-        self.empty = (lengths < least).any(-1)
+        self.empty = too_short(program, lengths)
         self.places: list[list[Tensor]] = []
         for term in self.row.terms:
             self.places.append([self._addresses(f, lengths) for f in term.factors])
@@ -53,7 +52,7 @@ class Answer:
         cells = torch.from_numpy(window.at(0).addresses().reshape(1, -1)).to(lengths.device)
         for side, _, stride in window.per_length:
             cells = cells + lengths[:, side : side + 1] * stride
-        if self.program.bound_shift and window.per_length:
+        if window.per_length:
             cells = torch.where(self.empty[:, None], 0, cells)
         return cells.expand(lengths.shape[0], -1)
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from semiring_struct.executors.eager.access import too_short
 from semiring_struct.executors.eager.local import Buffers, alternatives, plan, stretches, views
 from semiring_struct.executors.machine import Grow, Paths
 from semiring_struct.ops import NEG_INF
@@ -37,8 +38,7 @@ class Walk:
         self.d = derivations(program)
         self.t = _table(program, lengths.device)
         self.ks = torch.arange(self.d.most, device=lengths.device)
-        least = torch.tensor(program.bound_shift, device=lengths.device, dtype=lengths.dtype)
-        self.empty = (lengths < least).any(-1)
+        self.empty = too_short(program, lengths)
         self.root = self._root()
 
     def _root(self) -> Tensor:
