@@ -21,6 +21,17 @@ class TopK(NamedTuple):
     valid: Tensor
 
 
+class Beam(NamedTuple):
+    """What a beam search found: `log_probs (k, *batch)` descending, `events (k, *batch, ...)`, `valid (k, *batch)`.
+
+    Where fewer than k were completed the rest are blanks: log-probability `-inf`, event 0 (labels -1), `valid` False.
+    """
+
+    log_probs: Tensor
+    events: Potentials
+    valid: Tensor
+
+
 class DistinctSamples(NamedTuple):
     """k draws without replacement, first drawn first.
 
@@ -37,3 +48,17 @@ class DistinctSamples(NamedTuple):
     def valid(self) -> Tensor:
         """False at blanks, `(k, *batch)`."""
         return self.log_probs > -float("inf")
+
+
+class SparseMAP(NamedTuple):
+    """A point of a convex hull of events, as a sparse average of events.
+
+    `mean (*batch, ...)`; `events (s, *batch, ...)` and their `weights (s, *batch)`, heaviest first, where an instance
+    that needs fewer than `s` repeats its heaviest event with weight 0; `gap (*batch,)`, the duality gap: how far the
+    objective may at most be from its maximum.
+    """
+
+    mean: Potentials
+    events: Potentials
+    weights: Tensor
+    gap: Tensor

@@ -1,31 +1,23 @@
 """Tensor numerics without domain words."""
 
-from .logspace import NEG_INF, log_softmax, logaddexp, logsumexp, score, softmax
+from .active_set import ActiveSet, active_set, hull_weights, tight_atoms
+from .capped import capped, clipped, exponential_up_to_one, logistic
+from .laws import Gaussian, Gumbel, Logistic, NegativeExponential, SumOfGamma, Utility
+from .logspace import NEG_INF, log1mexp, log_softmax, logaddexp, logcumsumexp, logsumexp, score, softmax
 from .mask import lengths_from_mask, masked, prefix_mask
-from .noise import exponential, gumbel, gumbel_with_maximum, uniform
-from .refuse import refuse_where
-from .select import max_value, one_hot_argmax, top_values
+from .noise import exponential, gumbel, gumbel_with_maximum, new_seed, uniform, uniform_at
+from .operators import over_batch, untracked
+from .refuse import known_all, refuse_where
+from .segment import segment_argmin, segment_logsumexp, segment_max
+from .select import max_value, one_hot_argmax, tally, top_values
 from .simplex import entmax, sparsemax, tsallis_max
+from .stated import Pullback, stated
 
 __all__ = [
-    "NEG_INF",
-    "entmax",
-    "exponential",
-    "gumbel",
-    "gumbel_with_maximum",
-    "lengths_from_mask",
-    "log_softmax",
-    "logaddexp",
-    "logsumexp",
-    "masked",
-    "max_value",
-    "one_hot_argmax",
-    "prefix_mask",
-    "refuse_where",
-    "score",
-    "softmax",
-    "sparsemax",
-    "top_values",
-    "tsallis_max",
-    "uniform",
-]
+    "NEG_INF", "ActiveSet", "Gaussian", "Gumbel", "Logistic", "NegativeExponential", "Pullback", "SumOfGamma",
+    "Utility", "active_set", "capped", "clipped", "entmax", "exponential", "exponential_up_to_one", "gumbel",
+    "gumbel_with_maximum", "hull_weights", "known_all", "lengths_from_mask", "log1mexp", "log_softmax", "logaddexp",
+    "logcumsumexp", "logistic", "logsumexp", "masked", "max_value", "new_seed", "one_hot_argmax", "over_batch",
+    "prefix_mask", "refuse_where", "score", "segment_argmin", "segment_logsumexp", "segment_max", "softmax",
+    "sparsemax", "stated", "tally", "tight_atoms", "top_values", "tsallis_max", "uniform", "uniform_at", "untracked",
+]  # fmt: skip

@@ -31,6 +31,22 @@ def logaddexp(a: Tensor, b: Tensor) -> Tensor:
     return _log_or_neg_inf((a - top).exp() + (b - top).exp(), top)
 
 
+def logcumsumexp(x: Tensor) -> Tensor:
+    """`logsumexp` of the first 1, 2, ... entries of the last dim, with the same promise. Cost: `O(n log n)`."""
+    step = 1
+    while step < x.shape[-1]:  # each entry holds the sum of the last `step` entries up to it, which doubles
+        x = torch.cat([x[..., :step], logaddexp(x[..., step:], x[..., :-step])], -1)
+        step *= 2
+    return x
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """`log(1 - exp(x))` for `x <= 0`, accurate at both ends; `-inf` at 0."""
+    near = x > -0.6931471805599453  # log 1/2: where the two forms are equally good
+    by_expm1 = torch.where(near, x, -1.0).expm1().neg().log()
+    return torch.where(near, by_expm1, torch.where(near, -1.0, x).exp().neg().log1p())
+
+
 def log_softmax(x: Tensor, dim: int) -> Tensor:
     """`x - logsumexp(x)` along `dim`; an entry of `-inf` stays `-inf` and carries no gradient."""
     total = logsumexp(x, dim).unsqueeze(dim)

@@ -1,4 +1,4 @@
-"""Refusing bad values at the public door, in eager mode and inside a compiled graph."""
+"""Decisions that look at values: refusing bad ones at the public door, and leaving a loop early."""
 
 from __future__ import annotations
 
@@ -38,3 +38,27 @@ class _Refuse(torch.autograd.Function):
         info: object, in_dims: tuple[int | None, None, None], bad: Tensor, message: str, error: type[ValueError]
     ) -> tuple[Tensor, None]:
         return _Refuse.apply(bad, message, error), None
+
+
+def known_all(flags: Tensor) -> bool:
+    """Whether every entry of the boolean `flags` is True, to leave a loop whose other turns would change nothing.
+
+    Always False inside a compiled graph, which runs all turns; looks at the whole batch under `torch.func.vmap`.
+    """
+    return False if torch.compiler.is_compiling() else bool(_All.apply(flags))
+
+
+class _All(torch.autograd.Function):
+    """`all()` as a function of autograd's, which is handed the whole batch under `torch.func.vmap`."""
+
+    @staticmethod
+    def forward(flags: Tensor) -> Tensor:
+        return flags.all()
+
+    @staticmethod
+    def setup_context(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Nothing to keep: booleans have no gradient."""
+
+    @staticmethod
+    def vmap(info: object, in_dims: tuple[int | None], flags: Tensor) -> tuple[Tensor, None]:
+        return _All.apply(flags), None

@@ -1,6 +1,8 @@
-"""Picking the best: a tie picks one entry, never a blend."""
+"""Picking the best (a tie picks one entry, never a blend), and what picked entries add up to."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -35,3 +37,20 @@ def top_values(x: Tensor, k: int, dim: int) -> Tensor:
     shape = list(top.shape)
     shape[dim] = k - size
     return torch.cat([top, top.new_full(shape, NEG_INF)], dim)
+
+
+def tally(picked: Sequence[Tensor], codes: Sequence[tuple[Tensor, Tensor] | None], size: int) -> Tensor:
+    """Slots `(paths, size)` int64 in which every picked entry has written: -1, or the sum of what was written.
+
+    `picked[f] (paths, uses)` are entries of field `f`, -1 for none. Entry `e` writes `codes[f][1][e, q]` into slot
+    `codes[f][0][e, q]` for each `q`, unless that slot is -1; a field whose code is None writes nothing.
+    """
+    paths, device = picked[0].shape[0], picked[0].device
+    out = torch.zeros((paths, size + 1), dtype=torch.int64, device=device)
+    for used, code in zip(picked, codes, strict=True):
+        if code is None:
+            continue
+        for slots, values in zip(code[0].unbind(1), code[1].unbind(1), strict=True):
+            at = torch.where(slots < 0, size, slots).to(device)[used]
+            out = out.scatter_add(1, torch.where(used < 0, size, at), (values + 1).to(device)[used])
+    return out[:, :size] - 1

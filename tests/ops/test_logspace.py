@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, log_softmax, logaddexp, logsumexp, score, softmax
+from semiring_struct.ops import NEG_INF, log1mexp, log_softmax, logaddexp, logcumsumexp, logsumexp, score, softmax
 
 
 def holed() -> Tensor:
@@ -111,3 +113,26 @@ def test_transforms(op) -> None:
     gradient = torch.autograd.grad((f(leaf) * u).sum(), leaf)[0]
     torch.testing.assert_close((tangent * u).sum(), (gradient * v).sum())
     torch.testing.assert_close(torch.compile(f, backend="eager", fullgraph=True)(x), f(x))
+
+
+def test_logcumsumexp() -> None:
+    x = torch.randn(2, 9, dtype=torch.float64)
+    x[0, :3] = x[1, 4] = -torch.inf
+    torch.testing.assert_close(logcumsumexp(x), x.exp().cumsum(-1).log())
+    free = x > -torch.inf
+
+    def rest(values: Tensor) -> Tensor:
+        out = logcumsumexp(x.masked_scatter(free, values))
+        return out[out > -torch.inf]
+
+    values = x[free].requires_grad_()
+    assert torch.autograd.gradcheck(rest, values)
+    assert torch.autograd.gradgradcheck(rest, values)
+    assert logcumsumexp(x[:, :0]).shape == (2, 0)
+
+
+def test_log1mexp() -> None:
+    x = -torch.logspace(-12, 2, 50, dtype=torch.float64)
+    exact = [math.log(-math.expm1(v)) if v > -1 else math.log1p(-math.exp(v)) for v in x.tolist()]
+    torch.testing.assert_close(log1mexp(x), torch.tensor(exact, dtype=torch.float64), rtol=1e-12, atol=0)
+    assert log1mexp(torch.tensor(0.0)) == -torch.inf

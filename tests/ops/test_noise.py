@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from semiring_struct.ops import NEG_INF, exponential, gumbel, gumbel_with_maximum, uniform
+from semiring_struct.ops import NEG_INF, exponential, gumbel, gumbel_with_maximum, new_seed, uniform, uniform_at
 
 DRAWS = [uniform, exponential, gumbel]
 
@@ -103,3 +103,30 @@ def test_gumbel_with_maximum_gradients() -> None:
     maximum = torch.randn(4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(gumbel_with_maximum, (g, maximum))
     torch.testing.assert_close(torch.func.vmap(gumbel_with_maximum)(g, maximum), gumbel_with_maximum(g, maximum))
+
+
+def test_uniform_at_is_splitmix64() -> None:
+    """The first numbers of the published generator for seed 1234567, shifted to 51 bits."""
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+    expected = torch.tensor([((x >> 13) + 0.5) * 2.0**-51 for x in published], dtype=torch.float64)
+    assert torch.equal(uniform_at(torch.tensor([1234567]), torch.arange(4)), expected)
+
+
+def test_uniform_at_follows_the_law_and_stays_open() -> None:
+    n = 200_000
+    seed = new_seed(torch.Generator().manual_seed(1))
+    u = uniform_at(seed, torch.arange(n))
+    assert u.min() > 0 and u.max() < 1
+    # Kolmogorov-Smirnov: beyond 2.7 / sqrt(n) less than once in a million
+    assert (u.sort().values - torch.arange(n) / n).abs().max() < 2.7 / n**0.5
+    # neighbours are uncorrelated: below 5 / sqrt(n) but for one case in a million
+    both = torch.stack([u[:-1], u[1:]])
+    assert torch.corrcoef(both)[0, 1].abs() < 5 / n**0.5
+
+
+def test_a_seed_takes_one_number_of_the_generator() -> None:
+    generator = torch.Generator().manual_seed(3)
+    before = torch.get_rng_state()
+    seeds = torch.cat([new_seed(generator) for _ in range(3)])
+    assert len(seeds.unique()) == 3 and seeds.dtype == torch.int64
+    assert torch.equal(torch.get_rng_state(), before)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import entmax as reference
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, entmax, logsumexp, sparsemax, tsallis_max
+from semiring_struct.ops import NEG_INF, entmax, logsumexp, softmax, sparsemax, tsallis_max
 
 ALPHAS = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0]
 # x, then per alpha: entmax(x), and the cotangent below pulled back through it
@@ -26,6 +27,7 @@ KNOWN = {
     2.0: ([0.65, 0.0, 0.0, 0.35, 0.0], [-0.85, 0.0, 0.0, 0.85, 0.0]),
     3.0: ([0.8, 0.0, 0.0, 0.2, 0.0], [-1.7, 0.0, 0.0, 1.7, 0.0]),
 }
+ALPHA_PULLED = {1.5: 0.420624042063, 2.0: -0.180685479103, 3.0: -0.321669202892}
 ENTROPIES = {1.0: 1.35105205234, 1.5: 0.480441593663, 2.0: 0.2275, 3.0: 0.08}
 NEAR_ONE = [0.40317446402, 0.181139001346, 0.0899380037459, 0.29866950504, 0.0270790258476]  # alpha 1.0001
 
@@ -174,3 +176,68 @@ def test_transforms(alpha) -> None:
     nested = torch.func.jvp(lambda y: torch.func.jvp(f, (y,), (v,))[1], (x,), (v,))[1]
     torch.testing.assert_close((nested * u).sum(), (second * v).sum())
     torch.testing.assert_close(torch.compile(f, backend="eager", fullgraph=True)(x), f(x))
+
+
+@pytest.mark.parametrize("alpha", ALPHA_PULLED)
+def test_known_gradients_in_alpha(alpha) -> None:
+    order = double([alpha]).requires_grad_()
+    p = entmax(double(X), order, -1)
+    torch.testing.assert_close(p, double(KNOWN[alpha][0]), rtol=0, atol=1e-11)
+    pulled = torch.autograd.grad(p, order, double(COTANGENT))[0]
+    torch.testing.assert_close(pulled, double([ALPHA_PULLED[alpha]]), rtol=0, atol=1e-9)
+
+
+def test_learnt_alpha_against_the_entmax_package() -> None:
+    x = torch.randn(6, 9, dtype=torch.float64, requires_grad=True)
+    alpha = (1.05 + 2 * torch.rand(6, 1, dtype=torch.float64)).requires_grad_()
+    u = torch.randn_like(x)
+    ours = entmax(x, alpha, -1)
+    theirs = reference.entmax_bisect(x, alpha, dim=-1, n_iter=60)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+    for found, expected in zip(torch.autograd.grad(ours, (x, alpha), u), torch.autograd.grad(theirs, (x, alpha), u)):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_gradients_in_alpha_to_second_order(dim) -> None:
+    x, free = holed()
+    shape = [3, 4, 5]
+    shape[dim] = 1
+    alpha = (1.02 + 1.5 * torch.rand(shape, dtype=torch.float64)).requires_grad_()
+
+    def choice(v: Tensor, order: Tensor) -> Tensor:
+        return entmax(x.masked_scatter(free, v), order, dim)
+
+    v = x[free].requires_grad_()
+    assert torch.autograd.gradcheck(choice, (v, alpha))
+    assert torch.autograd.gradgradcheck(choice, (v, alpha), fast_mode=True)
+
+
+def test_alpha_of_one_is_approached_from_above() -> None:
+    """`dp/dalpha = p (mean of log^2 p - log^2 p) / 2`, and second derivatives that agree with a step."""
+    x = double([*X, NEG_INF]).requires_grad_()
+    alpha = double([1.0]).requires_grad_()
+    p = entmax(x, alpha, -1)
+    torch.testing.assert_close(p, softmax(x, -1))
+    pulled = torch.autograd.grad(p, alpha, double([*COTANGENT, 9.0]), create_graph=True)[0]
+    square = torch.where(p > 0, p.clamp_min(1e-300).log().square(), 0.0)
+    slope = p * ((p * square).sum() - square) / 2
+    torch.testing.assert_close(pulled, (slope * double([*COTANGENT, 9.0])).sum().reshape(1))
+    bend = torch.autograd.grad(pulled, alpha)[0]
+    step = double([1 + 1e-5]).requires_grad_()
+    later = torch.autograd.grad(entmax(x, step, -1), step, double([*COTANGENT, 9.0]))[0]
+    torch.testing.assert_close(bend, (later - pulled) / 1e-5, rtol=1e-3, atol=1e-4)
+
+
+def test_alpha_as_a_tensor_may_differ_by_row() -> None:
+    x = torch.randn(4, 6)
+    alpha = torch.tensor([[1.0], [1.5], [2.0], [3.0]])
+    p = entmax(x, alpha, -1)
+    for i, order in enumerate([1.0, 1.5, 2.0, 3.0]):
+        torch.testing.assert_close(p[i], entmax(x[i], order, -1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(entmax(x, torch.tensor(1.5), 0), entmax(x, 1.5, 0), rtol=0, atol=1e-5)
+    for bad in (torch.full((4, 6), 1.5), torch.full((3, 1), 1.5), torch.full((2, 4, 1), 1.5)):
+        with pytest.raises(ValueError, match="broadcasts"):
+            entmax(x, bad, -1)
+    with pytest.raises(ValueError, match="alpha of at least 1"):
+        entmax(x, torch.tensor([[1.0], [0.9], [2.0], [3.0]]), -1)

@@ -1,0 +1,43 @@
+"""The assignment problem, by the first implementation that takes it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semiring_struct.kernels.assignment import reference, scipy
+from semiring_struct.kernels.dispatch import Twin, dispatch
+from semiring_struct.kernels.subspaces import ranked
+from semiring_struct.ops import NEG_INF, prefix_mask
+
+TWINS = (Twin("scipy", scipy.best, scipy.refuse),)
+
+
+@torch.library.custom_op("semiring_struct::best_columns", mutates_args=())
+def best_columns(w: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """A perfect matching of best score: whether there is one `(B,)`, and the column of each row `(B, n)`, -1 for none.
+
+    `w (B, n, n)`: scores `[row, column]`, `-inf` for a pair that is not allowed. `lengths (B,)`: the number of rows and
+    columns of each instance. Cost: `O(n^3)`; by scipy on CPU where it is installed, one instance after another.
+    """
+    solve, _ = dispatch(reference.best, TWINS, w, lengths)
+    found, columns = solve(_block(w, lengths), lengths)
+    return found, torch.where(found[:, None], columns, -1)
+
+
+@best_columns.register_fake
+def _(w, lengths):
+    return w.new_empty(w.shape[:1], dtype=torch.bool), w.new_empty(w.shape[:2], dtype=torch.int64)
+
+
+def k_best_columns(w: Tensor, lengths: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best: which are real `(k * B,)`, and columns `(k * B, n)`; arguments as of `best_columns`.
+
+    Source: Murty 1968 [murty1968]. Cost: `n` solutions for each matching.
+    """
+    return ranked(_block(w, lengths).mT, lengths, k, lambda w, n: best_columns(w.mT, n))
+
+
+def _block(w: Tensor, lengths: Tensor) -> Tensor:
+    real = prefix_mask(lengths, w.shape[-1])
+    return torch.where(real[:, :, None] & real[:, None, :], w.double(), NEG_INF)
