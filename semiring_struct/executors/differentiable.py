@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, autograd
-from torch.autograd import forward_ad
 
 from semiring_struct.executors import operators
 from semiring_struct.executors.eager import generic as run_generic
+from semiring_struct.ops import untracked
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction, Semiring
 
@@ -58,22 +58,14 @@ def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths:
     return run_generic(program, semiring, fields, lengths)
 
 
-def _plainly(*tensors: Tensor) -> bool:
-    """Whether to call the operator itself: no gradient is asked for (Dynamo of torch 2.13 fails on such a Function)."""
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return False
-    # a forward-mode tangent must reach the Function, which refuses it; the operator would drop it silently
-    return torch.compiler.is_compiling() or all(forward_ad.unpack_dual(t).tangent is None for t in tensors)
-
-
 def _total(call: Call, lengths: Tensor, fields: list[Tensor]) -> tuple[Tensor, Tensor]:
-    if _plainly(*fields):
+    if untracked(*fields):
         return operators.total(fields, lengths, *call)
     return _Total.apply(call, lengths, *fields)  # type: ignore[no-any-return]
 
 
 def _gradient(call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, fields: list[Tensor]) -> Sequence[Tensor]:
-    if _plainly(weight, *fields):
+    if untracked(weight, *fields):
         return operators.gradient(fields, lengths, charts, weight, *call)
     return _Gradient.apply(call, lengths, charts, weight, *fields)  # type: ignore[no-any-return]
 
@@ -81,7 +73,7 @@ def _gradient(call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, field
 def _curvature(
     call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, fields: list[Tensor], tangents: Sequence[Tensor]
 ) -> Sequence[Tensor]:
-    if _plainly(weight, *fields, *tangents):
+    if untracked(weight, *fields, *tangents):
         return operators.curvature(fields, lengths, charts, weight, list(tangents), *call)
     return _Curvature.apply(call, len(fields), lengths, charts, weight, *fields, *tangents)  # type: ignore[no-any-return]
 

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from semiring_struct.ops import tally
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction
 
@@ -67,6 +68,14 @@ class Paths:
         )
 
 
+@dataclass(frozen=True)
+class Code:
+    """What used entries write into the `width` labels of a path; see `ops.tally`."""
+
+    fields: tuple[tuple[Tensor, Tensor] | None, ...]
+    width: int
+
+
 class Machine(ABC):
     """Runs any program from its table, on tensors without autograd. `charts` is the machine's own record of a run."""
 
@@ -93,12 +102,25 @@ class Machine(ABC):
         """One best derivation per instance (charts of maxima)."""
 
     @abstractmethod
-    def draws(self, job: Job, charts: Tensor, noise: Tensor) -> Paths:
-        """Exact draws (charts of log-sums): `noise (steps, samples * batch)`, path `p` is of instance `p % batch`."""
+    def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
+        """Exact draws (charts of log-sums), `samples * batch` of them; path `p` is of instance `p % batch`.
+
+        The choice at step `t` of path `p` uses `ops.uniform_at(seed, p * longest + t)`: all machines draw alike.
+        """
 
     @abstractmethod
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """The k derivations of largest key per instance, path `i * batch + b` the i-th of instance `b`; see `Grow`."""
+
+    def best_labels(self, job: Job, charts: Tensor, code: Code) -> tuple[Tensor, Tensor]:
+        """`best`, as `feasible (batch,)` and labels `(batch, width)`."""
+        paths = self.best(job, charts)
+        return paths.feasible, tally(paths.parts(len(job.fields)), code.fields, code.width)
+
+    def drawn_labels(self, job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
+        """`draws`, as `feasible (paths,)` and labels `(paths, width)`."""
+        paths = self.draws(job, charts, seed, samples)
+        return paths.feasible, tally(paths.parts(len(job.fields)), code.fields, code.width)
 
 
 # (key, log_prob, log-weights of the alternatives (batch, k, choices)) -> keys and log-probabilities of the children.

@@ -6,12 +6,13 @@ Operators carry tensors and integers: `source` is a program's number (`programs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from semiring_struct.executors.machine import Job, Machine, choose
+from semiring_struct.ops import over_batch
 from semiring_struct.programs import Program, program_of
 from semiring_struct.semirings import Reduction
 
@@ -122,33 +123,6 @@ def curvature(
 @curvature.register_fake
 def _(fields, lengths, charts, weight, tangents, source, full, reduction, seed):
     return [weight.new_empty(weight.shape), *(f.new_empty(f.shape) for f in fields)]
-
-
-def _fold(x: Tensor, dim: int | None, size: int) -> Tensor:
-    """A mapped dim joins the batch dim."""
-    x = x.unsqueeze(0).expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
-    return x.reshape(-1, *x.shape[2:])
-
-
-def over_batch(op: Callable) -> Callable:
-    """The vmap rule of an operator whose outputs keep the batch dim of its inputs first."""
-
-    def rule(info, in_dims, *args):
-        size = info.batch_size
-        folded = []
-        for arg, dims in zip(args, in_dims, strict=True):
-            if isinstance(arg, Tensor):
-                folded.append(_fold(arg, dims, size))
-            elif isinstance(arg, list) and arg and isinstance(arg[0], Tensor):
-                dims = [None] * len(arg) if dims is None else dims
-                folded.append([_fold(a, d, size) for a, d in zip(arg, dims, strict=True)])
-            else:
-                folded.append(arg)
-        out = op(*folded)
-        split = [o.reshape(size, -1, *o.shape[1:]) for o in out]
-        return (tuple(split), (0,) * len(split)) if isinstance(out, tuple) else (split, [0] * len(split))
-
-    return rule
 
 
 for _op in (total, gradient, curvature):

@@ -1,7 +1,7 @@
 """Walks from the answer to the fields as opaque operators: the best derivation, the k best, independent draws.
 
-Each returns `feasible (paths,)` and then, per field, which entries are used: `(paths, uses)`, -1 for none. Unlike
-totals they have no gradient.
+Each returns `feasible (paths,)` and then, per field, which entries are used: `(paths, uses)`, -1 for none; or, with a
+`Code`, the labels `(paths, width)` that these write. Unlike totals they have no gradient.
 """
 
 from __future__ import annotations
@@ -10,23 +10,20 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.growth import by_score
-from semiring_struct.executors.machine import Grow, Job, Machine, Paths
+from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths
 from semiring_struct.executors.operators import forward, number_of, over_batch, program_for, reduction_of
 from semiring_struct.programs.derivations import derivations
 from semiring_struct.semirings import Reduction
 
 
-@torch.compiler.assume_constant_result
-def steps(source: int, shapes: list[tuple[int, ...]], full: tuple[int, ...]) -> int:
-    """How many uniforms one draw takes: the cells of the largest derivation."""
-    return derivations(program_for(source, shapes, full)).longest
-
-
 def best(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
-) -> list[Tensor]:
+    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction,
+    code: Code | None = None,
+) -> list[Tensor]:  # fmt: skip
     """One best derivation per instance."""
-    return _best(fields, lengths, source, list(full), number_of(reduction))
+    if code is None:
+        return _best(fields, lengths, source, list(full), number_of(reduction))
+    return _best_labels(fields, lengths, _listed(code), code.width, source, list(full), number_of(reduction))
 
 
 def k_best(
@@ -37,10 +34,14 @@ def k_best(
 
 
 def draws(
-    fields: list[Tensor], lengths: Tensor, noise: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
-) -> list[Tensor]:
-    """Exact draws from uniforms `noise (steps, samples * batch)`; path `p` is of instance `p % batch`."""
-    return _draws(fields, lengths, noise, source, list(full), number_of(reduction))
+    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, source: int, full: tuple[int, ...],
+    reduction: Reduction, code: Code | None = None,
+) -> list[Tensor]:  # fmt: skip
+    """Exact draws, `samples * batch` of them; path `p` is of instance `p % batch`. `seed (1,)` int64."""
+    how = source, list(full), number_of(reduction)
+    if code is None:
+        return _draws(fields, lengths, seed, samples, *how)
+    return _drawn_labels(fields, lengths, seed, samples, _listed(code), code.width, *how)
 
 
 def beam(
@@ -56,6 +57,17 @@ def _flat(paths: Paths, fields: list[Tensor]) -> list[Tensor]:
     return [paths.feasible, *paths.parts(len(fields))]
 
 
+def _listed(code: Code) -> list[Tensor]:
+    """Slots and values of every field in turn; a field that writes nothing has none."""
+    nothing = torch.zeros((0, 0), dtype=torch.int64)
+    return [x for pair in code.fields for x in (pair or (nothing, nothing))]
+
+
+def _code(codes: list[Tensor], width: int) -> Code:
+    pairs = zip(codes[::2], codes[1::2], strict=True)
+    return Code(tuple((s, v) if s.numel() else None for s, v in pairs), width)
+
+
 def _run(
     fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int
 ) -> tuple[Machine, Job, Tensor]:
@@ -68,6 +80,15 @@ def _best(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], r
     return _flat(machine.best(job, charts), fields)
 
 
+@torch.library.custom_op("semiring_struct::best_labels", mutates_args=())
+def _best_labels(
+    fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: int, full: list[int],
+    reduction: int,
+) -> list[Tensor]:  # fmt: skip
+    machine, job, charts = _run(fields, lengths, source, full, reduction)
+    return list(machine.best_labels(job, charts, _code(codes, width)))
+
+
 @torch.library.custom_op("semiring_struct::k_best", mutates_args=())
 def _k_best(
     fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, k: int
@@ -78,10 +99,19 @@ def _k_best(
 
 @torch.library.custom_op("semiring_struct::draws", mutates_args=())
 def _draws(
-    fields: list[Tensor], lengths: Tensor, noise: Tensor, source: int, full: list[int], reduction: int
+    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, source: int, full: list[int], reduction: int
 ) -> list[Tensor]:
     machine, job, charts = _run(fields, lengths, source, full, reduction)
-    return _flat(machine.draws(job, charts, noise), fields)
+    return _flat(machine.draws(job, charts, seed, samples), fields)
+
+
+@torch.library.custom_op("semiring_struct::drawn_labels", mutates_args=())
+def _drawn_labels(
+    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, codes: list[Tensor], width: int, source: int,
+    full: list[int], reduction: int,
+) -> list[Tensor]:  # fmt: skip
+    machine, job, charts = _run(fields, lengths, source, full, reduction)
+    return list(machine.drawn_labels(job, charts, seed, samples, _code(codes, width)))
 
 
 def _empty(fields: list[Tensor], paths: int, source: int, full: list[int]) -> list[Tensor]:
@@ -91,9 +121,19 @@ def _empty(fields: list[Tensor], paths: int, source: int, full: list[int]) -> li
     return [flag, *(f.new_empty((paths, n), dtype=torch.int64) for f, n in zip(fields, uses, strict=True))]
 
 
+def _empty_labels(fields: list[Tensor], paths: int, width: int) -> list[Tensor]:
+    like = fields[0]
+    return [like.new_empty((paths,), dtype=torch.bool), like.new_empty((paths, width), dtype=torch.int64)]
+
+
 @_best.register_fake
 def _(fields, lengths, source, full, reduction):
     return _empty(fields, fields[0].shape[0], source, full)
+
+
+@_best_labels.register_fake
+def _(fields, lengths, codes, width, source, full, reduction):
+    return _empty_labels(fields, fields[0].shape[0], width)
 
 
 @_k_best.register_fake
@@ -102,9 +142,15 @@ def _(fields, lengths, source, full, reduction, k):
 
 
 @_draws.register_fake
-def _(fields, lengths, noise, source, full, reduction):
-    return _empty(fields, noise.shape[1], source, full)
+def _(fields, lengths, seed, samples, source, full, reduction):
+    return _empty(fields, samples * fields[0].shape[0], source, full)
+
+
+@_drawn_labels.register_fake
+def _(fields, lengths, seed, samples, codes, width, source, full, reduction):
+    return _empty_labels(fields, samples * fields[0].shape[0], width)
 
 
 # k_best and draws interleave paths of all instances, so a mapped dim cannot simply join the batch
 _best.register_vmap(over_batch(_best))
+_best_labels.register_vmap(over_batch(_best_labels, batched=2))

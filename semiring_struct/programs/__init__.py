@@ -1,6 +1,7 @@
 """The language of programs: charts, affine views, expressions, statements, and the table that machines run."""
 
 from semiring_struct.programs.affine import Affine, Length
+from semiring_struct.programs.einsum import largest_intermediate
 from semiring_struct.programs.expression import Expression, View
 from semiring_struct.programs.program import Cost, Program, finish
 from semiring_struct.programs.recorder import Recorder
@@ -9,5 +10,5 @@ from semiring_struct.programs.table import Block, Row, RowTerm, Window
 
 __all__ = [
     "Affine", "Block", "Cost", "Expression", "Length", "Program", "Recorder", "Row", "RowTerm", "View", "Window",
-    "finish", "program_of", "register",
+    "finish", "largest_intermediate", "program_of", "register",
 ]  # fmt: skip

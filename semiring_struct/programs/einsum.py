@@ -37,6 +37,11 @@ def contract(p: Recorder, equation: str, operands: Sequence[Expression]) -> Expr
     return value.permute(*(letters.index(x) for x in output)) if output else value
 
 
+def largest_intermediate(equation: str, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Entries of the largest table that the path of opt_einsum makes on the way, its result included."""
+    return int(opt_einsum.contract_path(equation, *shapes, shapes=True)[1].largest_intermediate)
+
+
 def parse(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """`"ab,bc->ac"` into its inputs and output; the output must be given."""
     left, arrow, output = equation.replace(" ", "").partition("->")

@@ -80,7 +80,8 @@ class Picky(Machine):
 
 def test_a_machine_that_refuses_is_passed_over_and_its_reason_shown(monkeypatch: pytest.MonkeyPatch):
     Picky.__abstractmethods__ = frozenset()
-    monkeypatch.setattr(machine, "_MACHINES", [Picky(), *machine._MACHINES])  # type: ignore[abstract]
+    monkeypatch.delenv(machine.SWITCH)
+    monkeypatch.setattr(machine, "_MACHINES", [Picky(), Eager()])  # type: ignore[abstract]
     plan = ss.explain(ss.SpanTree(), torch.zeros(3, 3), "marginals")
     assert plan.executor == Eager.name
     assert plan.refused == {"picky": "not today"}

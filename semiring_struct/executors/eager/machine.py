@@ -53,9 +53,9 @@ class Eager(Machine):
         """A walk that takes the largest alternative."""
         return best(self._walk(job, charts))
 
-    def draws(self, job: Job, charts: Tensor, noise: Tensor) -> Paths:
+    def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
         """Walks that draw from the local choices."""
-        return draws(self._walk(job, charts), noise)
+        return draws(self._walk(job, charts), seed, samples)
 
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """Walks that compete."""

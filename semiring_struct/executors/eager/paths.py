@@ -16,7 +16,7 @@ from torch import Tensor
 from semiring_struct.executors.eager.access import too_short
 from semiring_struct.executors.eager.local import Buffers, alternatives, plan, stretches, views
 from semiring_struct.executors.machine import Grow, Paths
-from semiring_struct.ops import NEG_INF
+from semiring_struct.ops import NEG_INF, uniform_at
 from semiring_struct.programs import Program
 from semiring_struct.programs.derivations import NONE, derivations, place
 
@@ -109,26 +109,28 @@ def best(walk: Walk) -> Paths:
     return _single(walk, 1, largest)
 
 
-def draws(walk: Walk, noise: Tensor) -> Paths:
-    """Independent exact draws: `noise (steps, samples * batch)` uniform; path `p` is of instance `p % batch`.
+def draws(walk: Walk, seed: Tensor, samples: int) -> Paths:
+    """Independent exact draws, `samples` of every instance; path `p` is of instance `p % batch`.
 
     Each step is one draw from the local choice of a cell. Where many draws share an instance, the choices of all cells
     are cumulated once and then only searched.
     """
-    batch = walk.buffers.batch
-    dense = batch * walk.d.width
-    cumulated = dense * 4 < noise.numel() * walk.d.most and dense * walk.buffers.narrow.itemsize <= TABLE_BYTES
+    longest, paths = walk.d.longest, samples * walk.buffers.batch
+    dense, visited = walk.buffers.batch * walk.d.width, longest * paths * walk.d.most
+    cumulated = dense * 4 < visited and dense * walk.buffers.narrow.itemsize <= TABLE_BYTES
+    begin = torch.arange(paths, device=seed.device) * longest
     table = walk.table().reshape(-1) if cumulated else None
     bits = max(1, (walk.d.most - 1).bit_length())
 
     def draw(step: int, cell: Tensor, instance: Tensor) -> tuple[Tensor, Tensor]:
+        noise = uniform_at(seed, begin + step)
         if step == 0 or table is None:
             scores, address = walk.open(cell, instance, step == 0)
-            pick, found = _draw(scores, noise[step])
+            pick, found = _draw(scores, noise)
             return _take(address, pick), found
         start = walk.t["dense"][cell] + instance * walk.d.width
         low, high = torch.zeros_like(cell), (walk.t["count"][cell] - 1).clamp_(min=0)
-        last, goal = high, noise[step] * table.index_select(0, start + high)
+        last, goal = high, noise * table.index_select(0, start + high)
         for _ in range(bits):
             middle = (low + high) // 2
             right = table.index_select(0, start + middle) <= goal
@@ -136,7 +138,7 @@ def draws(walk: Walk, noise: Tensor) -> Paths:
         pick = torch.minimum(low, last)
         return walk.addresses(cell, instance, pick[:, None], False).squeeze(1), torch.ones_like(low, dtype=torch.bool)
 
-    return _single(walk, noise.shape[1] // max(batch, 1), draw)
+    return _single(walk, samples, draw)
 
 
 def _take(address: Tensor, pick: Tensor) -> Tensor:
@@ -178,21 +180,24 @@ def _single(walk: Walk, copies: int, choose: Choose) -> Paths:
 def beam(walk: Walk, k: int, start: Tensor, grow: Grow) -> Paths:
     """The `k` derivations of largest key per instance, path `i * batch + b` the i-th of instance `b`.
 
-    `start (batch,)` is the key of the empty beginning; see `Grow` for what is asked of `grow`.
+    `start (batch,)` is the key of the empty beginning; see `Grow` for what is asked of `grow`. What a path has used is
+    kept as back-pointers, and of its cells only those still to be opened, so that no step copies what lies behind it.
     """
     d, t, device = walk.d, walk.t, walk.lengths.device
     batch = walk.buffers.batch
     rows = torch.arange(batch, device=device)[:, None]
-    queue = torch.zeros((batch, k, d.longest + 1), dtype=torch.int64, device=device)
-    filled = torch.zeros((batch, k), dtype=torch.int64, device=device)
-    used = torch.full((batch, k, d.longest, len(d.slots) - d.chart_slots), NONE, dtype=torch.int64, device=device)
+    most = d.longest if d.chart_slots > 1 else 1                # cells a path may have to open at one time
+    queue = torch.zeros((batch, k, most + 1), dtype=torch.int64, device=device)
+    waiting = torch.zeros((batch, k), dtype=torch.int64, device=device)
+    parents: list[Tensor] = []
+    parts: list[Tensor] = []
     key = torch.full((batch, k), NEG_INF, dtype=torch.float64, device=device)
     key[:, 0] = start
     log_prob = torch.zeros_like(key)
     instance = rows.expand(batch, k).reshape(-1)
     for step in range(d.longest):
-        cell = torch.full_like(filled, d.cells) if step == 0 else queue[:, :, step - 1]
-        active = (~walk.empty[:, None]).expand(batch, k) if step == 0 else filled >= step
+        cell = torch.full_like(waiting, d.cells) if step == 0 else queue[:, :, 0]
+        active = (~walk.empty[:, None]).expand(batch, k) if step == 0 else waiting > 0
         scores, address = walk.open(cell.reshape(-1), instance, step == 0)
         keys, log_probs = grow(key, log_prob, scores.reshape(batch, k, scores.shape[-1]))
         idle = torch.zeros_like(keys[..., :1]), torch.full_like(keys[..., 1:], NEG_INF)
@@ -203,19 +208,31 @@ def beam(walk: Walk, k: int, start: Tensor, grow: Grow) -> Paths:
         parent, pick = order // width, order % width
         log_prob = log_probs.flatten(1).gather(1, order)
         active = active.gather(1, parent) & (key > NEG_INF)
-        queue, filled, used = queue[rows, parent], filled.gather(1, parent), used[rows, parent]
+        queue, waiting = queue[rows, parent].roll(-1 if step else 0, -1), waiting.gather(1, parent)
+        waiting = (waiting - 1).clamp(min=0) if step else waiting
         chosen = address.reshape(batch, k, width, address.shape[-1])[rows, parent, pick]
         chosen = torch.where(active[..., None], chosen, NONE)
         for q in range(d.chart_slots):
             child = chosen[..., q]
-            filled = filled + (child >= 0)
-            at = torch.where(child >= 0, filled - 1, d.longest)
+            at = torch.where(child >= 0, waiting, most)
             queue.scatter_(2, at[..., None], t["alias"][child.clamp(min=0)][..., None])
-        used[:, :, step] = chosen[..., d.chart_slots :]
-    flat = torch.where((key > NEG_INF)[..., None, None], used, NONE).transpose(0, 1).flatten(0, 1)
+            waiting = waiting + (child >= 0)
+        parents.append(parent)
+        parts.append(chosen[..., d.chart_slots :])
+    flat = torch.where((key > NEG_INF)[..., None, None], _traced(parents, parts), NONE).transpose(0, 1).flatten(0, 1)
     key = key.transpose(0, 1).reshape(-1)
     log_prob = log_prob.transpose(0, 1).reshape(-1)
     return Paths(d.slots[d.chart_slots :], list(flat.unbind(-1)), key > NEG_INF, key, log_prob)
+
+
+def _traced(parents: list[Tensor], parts: list[Tensor]) -> Tensor:
+    """What each path used `(batch, k, steps, slots)`, from the path each one grew from and what it added, by step."""
+    back = torch.arange(parents[0].shape[1], device=parents[0].device).expand_as(parents[0])
+    used = []
+    for parent, part in zip(reversed(parents), reversed(parts), strict=True):
+        used.append(part.gather(1, back[..., None].expand(-1, -1, part.shape[-1])))
+        back = parent.gather(1, back)
+    return torch.stack(used[::-1], 2)
 
 
 def _top(keys: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,188 @@
+"""The CPU machine: the table in compiled code, behind the seam. Numba is imported when it is first used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiring_struct.executors.cpu import columns as at
+from semiring_struct.executors.eager import Eager
+from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths, refuse_nan
+from semiring_struct.programs import Program
+from semiring_struct.semirings import Reduction
+from semiring_struct.semirings.gumbel import GumbelSoftmaxReduction
+from semiring_struct.semirings.log import LogReduction
+from semiring_struct.semirings.max import MaxReduction
+from semiring_struct.semirings.sample import SampleReduction
+from semiring_struct.semirings.smooth import EntmaxReduction, SoftmaxReduction, SparsemaxReduction
+
+KNOWN = (
+    LogReduction, MaxReduction, SampleReduction, SoftmaxReduction, SparsemaxReduction, EntmaxReduction,
+    GumbelSoftmaxReduction,
+)  # fmt: skip
+SMALL = 1 << 14  # alternatives, over the batch, that one thread does in less time than it takes to wake another
+
+
+@lru_cache(maxsize=1)
+def _has_numba() -> bool:
+    return find_spec("numba") is not None
+
+
+def _rule(reduction: Reduction) -> Any:
+    """The reduction in the form that compiled code takes."""
+    from semiring_struct.executors.cpu import choices
+
+    t = float(getattr(reduction, "temperature", 1.0))
+    if isinstance(reduction, LogReduction | SoftmaxReduction):
+        return choices.Rule(choices.SOFT, t, 1.0)
+    if isinstance(reduction, MaxReduction):
+        return choices.Rule(choices.MOST, t, 1.0)
+    if isinstance(reduction, SampleReduction):
+        return choices.Rule(choices.DRAW, t, 1.0)
+    if isinstance(reduction, GumbelSoftmaxReduction):
+        return choices.Rule(choices.HARD if reduction.hard else choices.GUMBEL, t, 1.0)
+    return choices.Rule(choices.TSALLIS, t, float(reduction.alpha) if isinstance(reduction, EntmaxReduction) else 2.0)
+
+
+class _Run:
+    """One pass over all instances: fields, lengths and whatever else it reads and writes, by slot of the state."""
+
+    def __init__(self, job: Job, channels: int = 0):
+        from semiring_struct.executors.cpu.encode import encode
+
+        self.job, self.channels = job, channels
+        self.code = encode(job.program)
+        self.narrow = job.fields[0].dtype
+        self.kind = np.float32 if self.narrow == torch.float32 else np.float64
+        self.batch, self.out = job.fields[0].shape[0], math.prod(job.program.answer.out)
+        self.batched = {at.LENGTHS_ALL: job.lengths.to(torch.int64).contiguous()}
+        self.banks = {(at.FIELDS_ALL, at.FIELDS_NOW): job.fields}
+        self.words = {at.OUT: self.out, at.KEY: job.seed}
+
+    def go(self, run: Callable[..., None]) -> bool:
+        """Share the instances out among threads, each with a state of its own; whether a field was refused."""
+        from semiring_struct.executors.cpu.state import State, address
+        from semiring_struct.executors.cpu.threads import share_out
+
+        rule, refused = _rule(self.job.reduction), []
+
+        def piece(start: int, end: int) -> None:
+            state = State(self.code, self.narrow, self.channels)
+            for slot, x in self.batched.items():
+                state.batched(slot, x)
+            for (slot, now), tensors in self.banks.items():
+                state.bank(slot, now, tensors)
+            for slot, word in self.words.items():
+                state.words[slot] = word
+            run(rule, self.kind(0), address(self.code), address(state.words), start, end)
+            refused.append(state.words[at.REFUSED])
+
+        share_out(piece, self.batch, self.job.program.cost.alternatives * self.batch < SMALL)
+        return any(refused)
+
+
+@final
+class Cpu(Machine):
+    """Runs in compiled code every reduction that the library has; the k best are found by the eager machine."""
+
+    name = "cpu"
+
+    def __init__(self) -> None:
+        self._walks = Eager()
+
+    def refuse(self, program: Program, reduction: Reduction | None, device: torch.device) -> str | None:
+        """Without numba, for a semiring of one's own, on another device."""
+        if device.type != "cpu":
+            return f"runs on the CPU; the potentials are on {device}"
+        if reduction is None:
+            return "the semiring has no reduction, so only its own `mul` and `sum` can run it"
+        if type(reduction) not in KNOWN:
+            return f"{type(reduction).__name__} is not among the reductions it has compiled forms of"
+        if not _has_numba():
+            return "numba is not installed: pip install 'semiring-struct[cpu]'"
+        return None
+
+    def total(self, job: Job) -> tuple[Tensor, Tensor]:
+        """One forward pass."""
+        from semiring_struct.executors.cpu.forward import forward
+
+        run = _Run(job)
+        charts = torch.empty((run.batch, job.program.cells), dtype=torch.float64)
+        value = torch.empty((run.batch, run.out), dtype=torch.float64)
+        run.batched |= {at.CHARTS_ALL: charts, at.VALUE_ALL: value}
+        if run.go(forward):
+            refuse_nan(job.program, job.fields)
+        return value.reshape(run.batch, *job.program.answer.out), charts
+
+    def gradient(self, job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:
+        """One backward pass over the charts."""
+        from semiring_struct.executors.cpu.reverse import reverse
+
+        run = _Run(job, channels=1)
+        chosen = isinstance(job.reduction, MaxReduction | SampleReduction)
+        slopes = []
+        for i, f in enumerate(job.fields):
+            whole = job.program.single_reader(i) is not None and job.program.reads_all(i) and not chosen
+            slopes.append((torch.empty if whole else torch.zeros)(f.shape, dtype=f.dtype))
+        run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, run)}
+        run.banks[at.SLOPES_ALL, at.SLOPES_NOW] = slopes
+        run.go(reverse)
+        return slopes
+
+    def curvature(self, job: Job, charts: Tensor, seed: Tensor, tangents: list[Tensor]) -> list[Tensor]:
+        """A forward pass of tangents, then a backward pass with two channels."""
+        from semiring_struct.executors.cpu.dual import dual
+
+        run = _Run(job, channels=3)
+        bent = [torch.zeros(f.shape, dtype=f.dtype) for f in job.fields]
+        rise, still = torch.empty((run.batch, run.out), dtype=run.narrow), torch.zeros(run.out, dtype=run.narrow)
+        run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, run), at.RISE_ALL: rise}
+        run.banks[at.SLOPES_ALL, at.SLOPES_NOW] = bent
+        run.banks[at.DOTS_ALL, at.DOTS_NOW] = [t.to(run.narrow) for t in tangents]
+        run.words[at.STILL_NOW] = still.data_ptr()
+        run.go(dual)
+        return [rise.reshape(run.batch, *job.program.answer.out), *bent]
+
+    def best(self, job: Job, charts: Tensor) -> Paths:
+        """A walk that takes the largest alternative."""
+        from semiring_struct.executors.cpu import walks
+
+        return walks.best(job, charts) if walks.able(job) else self._walks.best(job, charts)
+
+    def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
+        """Walks that draw from the local choices, those of the eager machine up to the rounding of the choices."""
+        from semiring_struct.executors.cpu import walks
+
+        if not walks.able(job):
+            return self._walks.draws(job, charts, seed, samples)
+        return walks.draws(job, charts, seed, samples)
+
+    def best_labels(self, job: Job, charts: Tensor, code: Code) -> tuple[Tensor, Tensor]:
+        """A walk that writes labels as it goes."""
+        from semiring_struct.executors.cpu import walks
+
+        return walks.best_labels(job, charts, code) if walks.able(job) else super().best_labels(job, charts, code)
+
+    def drawn_labels(self, job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
+        """Walks that write labels as they go."""
+        from semiring_struct.executors.cpu import walks
+
+        if not walks.able(job):
+            return super().drawn_labels(job, charts, seed, samples, code)
+        return walks.drawn_labels(job, charts, seed, samples, code)
+
+    def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
+        """Walks that compete."""
+        return self._walks.beam(job, charts, k, start, grow)
+
+
+def _flat(seed: Tensor, run: _Run) -> Tensor:
+    """The adjoint of the answer `(batch, out)` in the dtype of the fields."""
+    return seed.detach().to(run.narrow).reshape(run.batch, run.out).contiguous()

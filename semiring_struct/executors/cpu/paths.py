@@ -1,0 +1,219 @@
+"""Walks in compiled code: the best derivation of each instance, and draws, which share what they have weighed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from semiring_struct.executors.cpu.cells import COLUMNS, COUNT
+from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer, random_bits
+from semiring_struct.executors.cpu.steps import Ink, Instance, choices, follow, largest, mark, opened, scores, search
+
+UNKNOWN, DEAD, ALIVE = range(3)
+
+
+class Source(NamedTuple):
+    """What every walk reads, as addresses, and the number of instances.
+
+    `root (batch, terms, slots)` int32 is `base` of the answers; `empty (batch,)` marks instances too short for the
+    answer's cells; `charts (batch, cells)`; of the fields their own addresses and the bytes between instances.
+    """
+
+    root: int
+    empty: int
+    charts: int
+    address: int
+    stride: int
+    batch: int
+
+
+class Record(NamedTuple):
+    """What walks leave behind, as addresses: `feasible (paths,)` and labels `(paths, width)`, or entries used.
+
+    Entries are kept where width is 0: `used[q]` is the address of those of slot `q`, `(paths, longest)`, 0 for none.
+    `codes[f]` are the address of what the entries of field `f` write, `(entries, q, 2)` int32 pairs of a label and what
+    to add to it, and q. The `count` slots worth a look are `slots`: of charts, and of fields of which anything is kept.
+    """
+
+    feasible: int
+    labels: int
+    used: int
+    codes: int
+    slots: int
+    count: int
+    width: int
+
+
+class Work(NamedTuple):
+    """One thread's own, as addresses: a cell's alternatives and chances, a group's queues and labels, and choices.
+
+    Of `group` paths side by side `queue (longest + 1, group)` holds the cells that wait, `filled` how many have been
+    queued, `labels` is `(group, width)`. `marks` are the choices of all `known` cells if they are kept, or of one.
+    """
+
+    x: int
+    chances: int
+    queue: int
+    filled: int
+    labels: int
+    marks: int
+    known: int
+    group: int
+    keep: int
+
+
+class Bench(NamedTuple):
+    """`Record` and `Work` with pointers in place of addresses; `like` is a zero as narrow as the fields."""
+
+    feasible: Any
+    all_labels: Any
+    used: Any
+    codes: Any
+    slots: Any
+    x: Any
+    chances: Any
+    queue: Any
+    filled: Any
+    labels: Any
+    marks: Any
+    known: Any
+    count: int
+    width: int
+    group: int
+    keep: int
+    like: Any
+
+
+@exact
+def _bench(record, work, like):
+    flag, small, one = np.uint8(0), np.int32(0), mark(np.uint64(0), like)
+    return Bench(
+        pointer(record.feasible, flag), pointer(record.labels, 0), pointer(record.used, 0), pointer(record.codes, 0),
+        pointer(record.slots, small), pointer(work.x, 0.0), pointer(work.chances, like), pointer(work.queue, small),
+        pointer(work.filled, 0), pointer(work.labels, small), pointer(work.marks, one), pointer(work.known, flag),
+        record.count, record.width, work.group, work.keep, like,
+    )  # fmt: skip
+
+
+@exact
+def _instance(source, table, b):
+    root = ahead(pointer(source.root, np.int32(0)), b * table.terms * table.slots)
+    charts = ahead(pointer(source.charts, 0.0), b * table.cells)
+    return Instance(charts, pointer(source.address, 0), pointer(source.stride, 0), root, b)
+
+
+@exact
+def _begin(bench, path, j, longest):
+    """Nothing used so far by a path, the `j`-th of its group."""
+    bench.feasible[path] = 1
+    labels = ahead(bench.labels, j * bench.width)
+    for i in range(bench.width):
+        labels[i] = -1
+    for k in range(bench.count):
+        address = bench.used[bench.slots[k]]
+        if address:
+            used = ahead(pointer(address, 0), path * longest)
+            for i in range(longest):
+                used[i] = -1
+
+
+@exact
+def _end(bench, path, j):
+    """Hand in the labels of a path."""
+    ours, out = ahead(bench.labels, j * bench.width), ahead(bench.all_labels, path * bench.width)
+    for i in range(bench.width):
+        out[i] = ours[i]
+
+
+@inlined
+def _ink(bench, path, j, longest):
+    place = path * longest if bench.width == 0 else -1
+    return Ink(ahead(bench.labels, j * bench.width), bench.codes, bench.used, place, bench.slots, bench.count)
+
+
+@entry
+def walk_best(cells, source, record, work, like, start, end):
+    """The best derivations of instances `start .. end - 1`."""
+    table, bench = opened(cells), _bench(record, work, like)
+    x, queue, empty = bench.x, bench.queue, pointer(source.empty, np.uint8(0))
+    for b in range(start, end):
+        _begin(bench, b, 0, table.longest)
+        own, ink = _instance(source, table, b), _ink(bench, b, 0, table.longest)
+        step, filled = 0, -1 if empty[b] else 0
+        while step <= filled:
+            cell = np.int64(queue[step - 1]) if step else table.cells
+            if scores(x, table, own, cell, like) > -np.inf:
+                pick = largest(x, np.int64(table.head[cell * COLUMNS + COUNT]))
+                filled = follow(table, own, cell, pick, queue, 1, filled, ink, step)
+            else:
+                bench.feasible[b] = 0
+            step += 1
+        _end(bench, b, 0)
+
+
+@exact
+def _weigh(table, own, cell, bench, marks):
+    """The choices of a cell; whether there are any."""
+    top = scores(bench.x, table, own, cell, bench.like)
+    if top == -np.inf:
+        return DEAD
+    choices(marks, bench.x, bench.chances, np.int64(table.head[cell * COLUMNS + COUNT]), top, bench.like)
+    return ALIVE
+
+
+@exact
+def _step(table, own, bench, batch, step, first, count, seed):
+    """One step of `count` paths of an instance, the first of them of sample `first`; whether there is another."""
+    busy, group = False, bench.group
+    queue, marks = ahead(bench.queue, (step - 1) * group), bench.marks
+    for j in range(count):
+        if bench.filled[j] < step:
+            continue
+        cell, state = table.cells, UNKNOWN
+        if step:
+            cell = np.int64(queue[j])
+        if bench.keep:
+            state = np.int64(bench.known[cell])
+            marks = ahead(bench.marks, table.dense[cell])
+        if state == UNKNOWN:
+            state = _weigh(table, own, cell, bench, marks)
+            bench.known[cell if bench.keep else 0] = state
+        path = (first + j) * batch + own.number
+        if state == DEAD:
+            bench.feasible[path] = 0
+            continue
+        goal = mark(random_bits(seed, path * table.longest + step), bench.like)
+        pick = search(marks, np.int64(table.head[cell * COLUMNS + COUNT]), goal)
+        ink, filled = _ink(bench, path, j, table.longest), bench.filled[j]
+        filled = follow(table, own, cell, pick, ahead(bench.queue, j), group, filled, ink, step)
+        bench.filled[j] = filled
+        busy |= filled > step
+    return busy
+
+
+@entry
+def walk_draws(cells, source, record, work, like, seed, samples, pieces, start, end):
+    """Draws, in tasks `start .. end - 1`: task `i` is piece `i % pieces` of the samples of instance `i // pieces`.
+
+    Paths go in groups that take their steps side by side: the processor works on many of them at once.
+    """
+    table, bench, batch = opened(cells), _bench(record, work, like), source.batch
+    empty = pointer(source.empty, np.uint8(0))
+    for task in range(start, end):
+        b, piece = task // pieces, task % pieces
+        own = _instance(source, table, b)
+        for cell in range(table.cells + 1 if bench.keep else 1):
+            bench.known[cell] = UNKNOWN
+        first, last = samples * piece // pieces, samples * (piece + 1) // pieces
+        while first < last:
+            count, step, busy = min(bench.group, last - first), 0, not empty[b]
+            for j in range(count):
+                _begin(bench, (first + j) * batch + b, j, table.longest)
+                bench.filled[j] = 0
+            while busy:
+                busy = _step(table, own, bench, batch, step, first, count, seed)
+                step += 1
+            for j in range(count):
+                _end(bench, (first + j) * batch + b, j)
+            first += count

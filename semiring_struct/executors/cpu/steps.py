@@ -1,0 +1,244 @@
+"""One step of a walk: weigh what a cell can be made of, pick one, note its entries, queue the cells that it reads.
+
+Steps are handed pointers, not arrays: arrays are counted references, and counting them takes longer than a step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, FIRST, ROW, UNEVEN
+from semiring_struct.executors.cpu.native import ahead, cast, either, exact, exp, inlined, pointer
+
+
+class Table(NamedTuple):
+    """`Cells` with pointers in place of addresses."""
+
+    head: Any
+    base: Any
+    alias: Any
+    term: Any
+    move: Any
+    bounds: Any
+    stride: Any
+    buffers: Any
+    dense: Any
+    terms: int
+    slots: int
+    chart_slots: int
+    cells: int
+    longest: int
+
+
+class Instance(NamedTuple):
+    """What the cells of one instance are made of: its charts, the fields' addresses, `base` of its answer.
+
+    Of the fields these are the addresses and the bytes from one instance to the next.
+    """
+
+    charts: Any
+    address: Any
+    stride: Any
+    root: Any
+    number: int
+
+
+class Ink(NamedTuple):
+    """Where a path is written down: into its labels, or the entries that it uses, one to a step.
+
+    `codes` and `used` are as in `Record`; the path's own entries start at `place`, negative if labels are written.
+    """
+
+    labels: Any
+    codes: Any
+    used: Any
+    place: int
+    slots: Any
+    count: int
+
+
+@exact
+def opened(cells):
+    """The table for the steps of a walk."""
+    i = np.int32(0)
+    return Table(
+        pointer(cells.head, i), pointer(cells.base, i), pointer(cells.alias, i), pointer(cells.term, i),
+        pointer(cells.move, i), pointer(cells.bounds, i), pointer(cells.stride, i), pointer(cells.buffers, i),
+        pointer(cells.dense, 0), cells.terms, cells.slots, cells.chart_slots, cells.cells, cells.longest,
+    )  # fmt: skip
+
+
+@inlined
+def base_of(table, own, cell):
+    """Where the terms of a cell start, `(terms, slots)`."""
+    return own.root if cell == table.cells else ahead(table.base, np.int64(cell) * table.terms * table.slots)
+
+
+@exact
+def scores(x, table, own, cell, like):
+    """Log-weights of all alternatives of a cell into `x`, float64; their largest."""
+    head, base = ahead(table.head, np.int64(cell) * COLUMNS), base_of(table, own, cell)
+    first, count, row = np.int64(head[FIRST]), np.int64(head[COUNT]), np.int64(head[ROW])
+    for i in range(count):
+        x[i] = 0.0
+    for t in range(table.terms):
+        bounds = ahead(table.bounds, row * (table.terms + 1) + t)
+        start, n = np.int64(bounds[0]), np.int64(bounds[1] - bounds[0])
+        for q in range(table.slots):
+            at = np.int64(base[t * table.slots + q])
+            if at < 0 or n == 0:
+                continue
+            step = np.int64(table.stride[(row * table.terms + t) * table.slots + q])
+            moves = ahead(table.move, (first + start) * table.slots + q)
+            if q < table.chart_slots:
+                _add(ahead(x, start), n, ahead(own.charts, at), step, moves, table.slots)
+            else:
+                f = table.buffers[q]
+                field = pointer(own.address[f] + own.stride[f] * own.number, like)
+                _add(ahead(x, start), n, ahead(field, at), step, moves, table.slots)
+    top = -np.inf
+    for i in range(count):
+        top = max(top, x[i])
+    return top
+
+
+@exact
+def _add(x, n, p, step, moves, apart):
+    if step == 1:
+        for i in range(n):
+            x[i] += p[i]
+    elif step == 0:
+        v = p[0]
+        for i in range(n):
+            x[i] += v
+    elif step != UNEVEN:
+        for i in range(n):
+            x[i] += p[i * step]
+    else:
+        for i in range(n):
+            x[i] += p[np.int64(moves[i * apart])]
+
+
+@exact
+def largest(x, n):
+    """The first largest of `n` numbers."""
+    best, at = -np.inf, 0
+    for i in range(n):
+        if x[i] > best:
+            best, at = x[i], i
+    return at
+
+
+def mark(bits, like):
+    """A whole number with as many bits as a mark has, 30 beside float32 and 62 beside float64, from 64 random bits."""
+
+
+@overload(mark)
+def _mark(bits, like):
+    if like == types.float32:
+        return lambda bits, like: np.int32(bits >> np.uint64(34))
+    return lambda bits, like: np.int64(bits >> np.uint64(2))
+
+
+def share(x, like):
+    """A share of one, as a mark."""
+
+
+@overload(share)
+def _share(x, like):
+    if like == types.float32:
+        return lambda x, like: np.int32(x * np.float32(2**30))
+    return lambda x, like: np.int64(x * 2.0**62)
+
+
+@exact
+def choices(marks, x, w, n, top, like):
+    """The chances of `n` alternatives as marks along a line: the first mark above a random one is a draw.
+
+    `w` has room for the chances.
+    """
+    for i in range(n):
+        w[i] = exp(cast(x[i] - top, like))
+    # four running sums side by side: one alone would wait for every addition
+    quarter = (n + 3) // 4
+    a = b = c = d = cast(0, like)
+    for i in range(quarter):
+        j, k, m = i + quarter, i + 2 * quarter, i + 3 * quarter
+        a += w[i]
+        w[i] = a
+        if j < n:
+            b += w[j]
+            w[j] = b
+        if k < n:
+            c += w[k]
+            w[k] = c
+        if m < n:
+            d += w[m]
+            w[m] = d
+    scale = cast(1, like) / (a + b + c + d)
+    last = share(cast(1, like), like)
+    _raise(marks, w, 0, min(quarter, n), cast(0, like), scale, like)
+    _raise(marks, w, quarter, min(2 * quarter, n), a, scale, like)
+    _raise(marks, w, 2 * quarter, min(3 * quarter, n), a + b, scale, like)
+    _raise(marks, w, 3 * quarter, n, a + b + c, scale, like)
+    end = n - 1
+    while end > 0 and marks[end] == marks[end - 1]:
+        end -= 1
+    for i in range(end, n):
+        marks[i] = last
+
+
+@exact
+def _raise(marks, w, start, end, by, scale, like):
+    for i in range(start, end):
+        marks[i] = share((w[i] + by) * scale, like)
+
+
+@inlined
+def search(marks, n, goal):
+    """How many of `n` ascending marks are not above the goal, the last of them left out."""
+    low = 0
+    while n > 1:
+        half = n >> 1
+        low = either(marks[low + half - 1] <= goal, low + half, low)
+        n -= half
+    return low
+
+
+@inlined
+def follow(table, own, cell, pick, queue, apart, filled, ink, step):
+    """Note the entries of the picked alternative, queue the cells that it reads; returns how many are queued then.
+
+    A path's queued cells lie `apart` from one to the next.
+    """
+    a, base = np.int64(table.head[np.int64(cell) * COLUMNS + FIRST]) + pick, base_of(table, own, cell)
+    t = np.int64(table.term[a]) if table.terms > 1 else 0
+    base, move = ahead(base, t * table.slots), ahead(table.move, a * table.slots)
+    for i in range(ink.count):
+        q = np.int64(ink.slots[i])
+        start = np.int64(base[q])
+        if start >= 0:
+            to = start + np.int64(move[q])
+            if q < table.chart_slots:
+                queue[filled * apart] = table.alias[to]
+                filled += 1
+            elif ink.place >= 0:
+                used = pointer(ink.used[q], 0)
+                used[ink.place + step] = to
+            else:
+                _write(ahead(ink.codes, 2 * np.int64(table.buffers[q])), ink.labels, to)
+    return filled
+
+
+@inlined
+def _write(code, labels, entry):
+    """What an entry says: pairs of a slot and what to add there, so many of them from the address on."""
+    pairs = pointer(code[0], np.int32(0))
+    for i in range(entry * code[1], (entry + 1) * code[1]):
+        slot = pairs[2 * i]
+        if slot >= 0:
+            labels[np.int64(slot)] += pairs[2 * i + 1]

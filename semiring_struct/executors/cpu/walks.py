@@ -1,0 +1,151 @@
+"""Walks of the CPU machine: what compiled code reads and writes is laid out here, and shared out among threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiring_struct.executors.cpu.cells import Charted, cells_of
+from semiring_struct.executors.cpu.paths import Record, Source, Work, walk_best, walk_draws
+from semiring_struct.executors.cpu.threads import share_out
+from semiring_struct.executors.eager.local import Buffers
+from semiring_struct.executors.eager.paths import Walk
+from semiring_struct.executors.machine import Code, Job, Paths
+
+GROUP = 64  # paths that take their steps side by side: the processor works on several of them at once
+TABLE_BYTES = 1 << 28  # no thread keeps more choices than this
+SMALL = 1 << 10  # steps that one thread does in less time than it takes to wake another
+
+
+def able(job: Job) -> bool:
+    """Whether the program's addresses fit the table."""
+    return cells_of(job.program) is not None
+
+
+def best(job: Job, charts: Tensor) -> Paths:
+    """One best derivation per instance; the first alternative on ties."""
+    run = _Run(job, charts)
+    used = run.entries(run.batch)
+    run.best()
+    return run.paths(used)
+
+
+def best_labels(job: Job, charts: Tensor, code: Code) -> tuple[Tensor, Tensor]:
+    """The same as `feasible (batch,)` and labels `(batch, width)`."""
+    run = _Run(job, charts)
+    labels = run.labels(run.batch, code)
+    run.best()
+    return run.feasible, labels
+
+
+def draws(job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
+    """Exact draws, those of the eager machine up to the rounding of the choices."""
+    run = _Run(job, charts)
+    used = run.entries(run.batch * samples)
+    run.draws(seed, samples)
+    return run.paths(used)
+
+
+def drawn_labels(job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
+    """The same as `feasible (paths,)` and labels `(paths, width)`."""
+    run = _Run(job, charts)
+    labels = run.labels(run.batch * samples, code)
+    run.draws(seed, samples)
+    return run.feasible, labels
+
+
+@dataclass
+class _Run:
+    """One walk; `held` keeps alive what addresses point to."""
+
+    job: Job
+    charts: Tensor
+
+    def __post_init__(self) -> None:
+        table = cells_of(self.job.program)
+        if table is None:
+            raise RuntimeError("a program whose addresses outgrow 32 bits walks with the eager machine")
+        self.table: Charted = table
+        self.batch, self.kind = len(self.charts), self.job.fields[0].dtype
+        self.like = np.float32(0) if self.kind == torch.float32 else np.float64(0)
+        walk = Walk(self.job.program, Buffers(self.job.fields, self.charts), self.job.lengths)
+        where = [[f.data_ptr(), f.stride(0) * f.element_size()] for f in self.job.fields]
+        address, stride = (_longs(column) for column in zip(*where, strict=True))
+        self.held = [walk.root.to(torch.int32).contiguous(), walk.empty, self.charts.contiguous(), address, stride]
+        self.source = Source._make((*(t.data_ptr() for t in self.held), self.batch))
+
+    def _record(self, paths: int, labels: Tensor, used: Sequence[int], codes: Sequence, slots: Sequence[int]) -> None:
+        self.feasible = torch.empty(paths, dtype=torch.bool)
+        parts = [self.feasible, labels, _longs(used), _longs(codes), torch.tensor(slots, dtype=torch.int32)]
+        self.held += parts
+        self.record = Record._make((*(t.data_ptr() for t in parts), len(slots), labels.shape[1]))
+
+    def entries(self, paths: int) -> list[Tensor]:
+        """Write down the entries used: per slot of a field `(paths, longest)`, -1 for none."""
+        cells, fields = self.table.cells, self.table.field_slots
+        used = [torch.empty((paths, cells.longest), dtype=torch.int64) for _ in fields]
+        where = [0] * cells.chart_slots + [u.data_ptr() for u in used]
+        every = range(cells.chart_slots + len(fields))
+        self._record(paths, torch.empty((paths, 0), dtype=torch.int64), where, [], every)
+        return used
+
+    def labels(self, paths: int, code: Code) -> Tensor:
+        """Write down labels `(paths, width)`."""
+        out, cells = torch.empty((paths, code.width), dtype=torch.int64), self.table.cells
+        codes = []
+        for pair in code.fields:
+            empty = torch.empty((0, 0, 2), dtype=torch.int32)
+            written = empty if pair is None else torch.stack([pair[0], pair[1] + 1], -1).to(torch.int32)
+            self.held.append(written)
+            codes.append([written.data_ptr(), written.shape[1]])
+        slots = [q for q, f in enumerate(self.table.buffers) if q < cells.chart_slots or code.fields[f] is not None]
+        self._record(paths, out, [0] * len(self.table.buffers), codes, slots)
+        return out
+
+    def _work(self, group: int, keep: bool) -> tuple[Work, list[Tensor]]:
+        most, cells = max(self.table.most, 1), self.table.cells
+        mark = torch.int32 if self.kind == torch.float32 else torch.int64
+        own = [
+            torch.empty(most, dtype=torch.float64),
+            torch.empty(most, dtype=self.kind),
+            torch.empty((cells.longest + 1, group), dtype=torch.int32),
+            torch.zeros(group, dtype=torch.int64),
+            torch.empty((group, self.record.width), dtype=torch.int32),
+            torch.empty(self.table.width if keep else most, dtype=mark),
+            torch.zeros(cells.cells + 1, dtype=torch.uint8),
+        ]
+        return Work._make((*(t.data_ptr() for t in own), group, int(keep))), own
+
+    def best(self) -> None:
+        """The best derivation of every instance."""
+
+        def piece(start: int, end: int) -> None:
+            work, _own = self._work(1, False)
+            walk_best(self.table.cells, self.source, self.record, work, self.like, start, end)
+
+        share_out(piece, self.batch, self.batch * self.table.cells.longest < SMALL)
+
+    def draws(self, seed: Tensor, samples: int) -> None:
+        """`samples` draws of every instance, the samples of one shared out where instances are few."""
+        pieces, key = -(-torch.get_num_threads() // max(self.batch, 1)), int(seed.numpy()[0])
+        keep = samples > 1 and 0 < self.table.width * self.like.itemsize <= TABLE_BYTES
+        group = max(1, min(GROUP, samples))
+
+        def piece(start: int, end: int) -> None:
+            work, _own = self._work(group, keep)
+            rest = work, self.like, key, samples, pieces, start, end
+            walk_draws(self.table.cells, self.source, self.record, *rest)
+
+        share_out(piece, self.batch * pieces, self.batch * samples * self.table.cells.longest < SMALL)
+
+    def paths(self, used: list[Tensor]) -> Paths:
+        """What was written down as entries."""
+        return Paths(self.table.field_slots, used, self.feasible)
+
+
+def _longs(values: Sequence) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64)

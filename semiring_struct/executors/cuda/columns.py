@@ -1,0 +1,39 @@
+"""What stands where in the integers that the kernels read.
+
+A row has three loops over its cells and a term three over its summed dims; those that are missing have size 1. Where
+all six meet, cells come first.
+"""
+
+from __future__ import annotations
+
+DIMS = 6
+
+# the head: where blocks start and end, the answer's row, where least lengths start, number of sides; per instance the
+# sizes of all fields, of the charts, of the answer and of the scratch space
+FIRST_BLOCK, END_BLOCK, ANSWER, LEAST, SIDES, FIELDS, CELLS, OUT, ROOM = range(9)
+HEAD = 9
+
+TURNS, FIRST_ROW, END_ROW = range(3)
+BLOCK = 3
+
+# rows: how many cells, the sizes of the loops over them, where they are written, and the strides there
+COUNT, SIZES, TO, TO_STEP, TO_STRIDES = 0, 1, 1 + DIMS, 2 + DIMS, 3 + DIMS
+FIRST_TERM, END_TERM, FIRST_LATE, END_LATE, FIRST_PULL, END_PULL = range(3 + 2 * DIMS, 9 + 2 * DIMS)
+NUMBERS = 9 + 2 * DIMS  # strides that number the cells of a row
+ROW = NUMBERS + DIMS
+
+# terms: how many alternatives, the sizes of the loops over them, the number of the first, strides that number them
+START, FIRST_FACTOR, END_FACTOR = 1 + DIMS, 2 + DIMS, 3 + DIMS
+ORDER = 4 + DIMS
+TERM = ORDER + DIMS
+
+# factors; the lengths that move one are pairs of side and stride
+CHARTED, OFFSET, STEP, FIRST_LENGTH, END_LENGTH, STRIDES = range(6)
+FACTOR = STRIDES + DIMS
+LENGTH = 2
+
+# pulls, one per factor that a row passes adjoints to: its term (-1 where it multiplies after the sum), the factor, and
+# how its six dims are run through: lanes (each another cell), tied (summed), serial (cells meet: one by one)
+OF_TERM, TO_FACTOR, LANES, TIED, SERIAL = range(5)
+LANE_SIZES, TIED_SIZES, SERIAL_SIZES = 5, 5 + DIMS, 5 + 2 * DIMS
+PULL = SERIAL_SIZES + DIMS

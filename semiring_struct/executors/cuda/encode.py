@@ -1,0 +1,165 @@
+"""From a program's table to the integers that the kernels read, and the shape of the tiles they work on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from semiring_struct.executors.cpu.encode import Nest, Read, Sum, nests
+from semiring_struct.executors.cuda import columns as at
+from semiring_struct.programs import Affine, Program, Row
+
+TILE = 1024  # lanes times alternatives worked on at once: eight per thread of four warps
+
+
+@dataclass(frozen=True)
+class Code:
+    """The integers of a program; tiles `(cells, alternatives)` of its rows and `(lanes, tied)` of its pulls."""
+
+    words: np.ndarray
+    tile: tuple[int, int]
+    pull_tile: tuple[int, int]
+
+    @property
+    def room(self) -> int:
+        """Cells of the largest row."""
+        return int(self.words[at.ROOM])
+
+
+@lru_cache(maxsize=256)
+def encode(program: Program) -> Code:
+    """The code of a program, built once."""
+    return _Encoder(program).code()
+
+
+def shape_of_tiles(loops: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
+    """The powers of two that run `(times, long, wide)` loops in the fewest tiles of `TILE`; the squarest of equals."""
+    found = list(loops)
+
+    def tiles(high: int) -> int:
+        return sum(times * -(-a // high) * -(-b // (TILE // high)) for times, a, b in found)
+
+    heights = [1 << i for i in range(TILE.bit_length())]
+    high = min(heights, key=lambda h: (tiles(h), abs(math.log2(h * h / TILE))))
+    return high, TILE // high
+
+
+def _six(cells: tuple[int, ...], summed: tuple[int, ...], blank: int) -> list[int]:
+    """Numbers of up to three loops over cells and three over summed dims, filled up in front."""
+    half = at.DIMS // 2
+    return [*([blank] * (half - len(cells))), *cells, *([blank] * (half - len(summed))), *summed]
+
+
+def _places(sizes: list[int]) -> list[int]:
+    """Strides that number the entries of contiguous loops."""
+    return [math.prod(sizes[d + 1 :]) for d in range(len(sizes))]
+
+
+def ways(sizes: list[int], strides: list[int]) -> list[list[int]]:
+    """Lane, tied and serial sizes of a window: lanes never share a cell, so that sums need no atomic operation."""
+    tied = [n if s == 0 else 1 for n, s in zip(sizes, strides, strict=True)]
+    lanes = [1 if s == 0 else n for n, s in zip(sizes, strides, strict=True)]
+    serial = [1] * len(sizes)
+    while not Affine(0, tuple(lanes), tuple(strides)).injective():
+        d = min((d for d, n in enumerate(lanes) if n > 1), key=lambda d: lanes[d])
+        serial[d], lanes[d] = lanes[d], 1
+    return [lanes, tied, serial]
+
+
+class _Encoder:
+    """Sections one after the other; what refers to another section is moved there once all are known."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.starts = list(itertools.accumulate(map(math.prod, program.field_shapes), initial=0))
+        self.rows: list[list[int]] = []
+        self.terms: list[list[int]] = []
+        self.factors: list[list[int]] = []
+        self.lengths: list[list[int]] = []
+        self.pulls: list[list[int]] = []
+        self.loops: list[tuple[int, int, int]] = []
+        self.pulled: list[tuple[int, int, int]] = []
+
+    def code(self) -> Code:
+        blocks = []
+        for block in self.program.blocks:
+            first = len(self.rows)
+            for row in block.rows:
+                self._row(row, block.count)
+            blocks.append([block.count, first, len(self.rows)])
+        first = len(self.rows)
+        self._row(self.program.answer, 1, answer=True)
+        blocks.append([1, first, len(self.rows)])
+        return Code(self._laid_down(blocks), shape_of_tiles(self.loops), shape_of_tiles(self.pulled))
+
+    def _laid_down(self, blocks: list[list[int]]) -> np.ndarray:
+        program = self.program
+        sections = [blocks, self.rows, self.terms, self.factors, self.lengths, self.pulls]
+        widths = [at.BLOCK, at.ROW, at.TERM, at.FACTOR, at.LENGTH, at.PULL]
+        ends = [width * len(section) for width, section in zip(widths, sections, strict=True)]
+        starts = list(itertools.accumulate(ends, initial=at.HEAD))
+        refers = [
+            [(at.FIRST_ROW, 1), (at.END_ROW, 1)],
+            [
+                (at.FIRST_TERM, 2), (at.END_TERM, 2), (at.FIRST_LATE, 3), (at.END_LATE, 3), (at.FIRST_PULL, 5),
+                (at.END_PULL, 5),
+            ],
+            [(at.FIRST_FACTOR, 3), (at.END_FACTOR, 3)],
+            [(at.FIRST_LENGTH, 4), (at.END_LENGTH, 4)],
+            [],
+            [(at.OF_TERM, 2), (at.TO_FACTOR, 3)],
+        ]  # fmt: skip
+        for section, columns in zip(sections, refers, strict=True):
+            for line in section:
+                for column, to in columns:
+                    line[column] = starts[to] + widths[to] * line[column] if line[column] >= 0 else -1
+        room = max(row[at.COUNT] for row in self.rows)
+        head = [
+            starts[0], starts[0] + at.BLOCK * (len(blocks) - 1), starts[0] + at.BLOCK * (len(blocks) - 1), starts[-1],
+            len(program.bound_shift), self.starts[-1], program.cells, math.prod(program.answer.out), room,
+        ]  # fmt: skip
+        body = itertools.chain(*itertools.chain(*sections))
+        return np.array([*head, *body, *program.bound_shift], dtype=np.int64)
+
+    def _row(self, row: Row, turns: int, answer: bool = False) -> None:
+        for nest in nests(row, answer):
+            self._nest(nest, turns)
+
+    def _nest(self, nest: Nest, turns: int) -> None:
+        cells = _six(nest.sizes, (), 1)
+        count, first_term, first_pull, start = math.prod(cells), len(self.terms), len(self.pulls), 0
+        for s in nest.sums:
+            self._sum(nest, s, start, turns)
+            start += s.size
+            self.loops.append((turns, count, s.size))
+        first_late = len(self.factors)
+        for r in nest.late:
+            self._factor(nest.sizes, (), r, -1, turns)
+        to = [nest.target.offset, nest.target.window.step, *_six(nest.target.cells, (), 0)]
+        ends = [first_term, len(self.terms), first_late, len(self.factors), first_pull, len(self.pulls)]
+        self.rows.append([count, *cells, *to, *ends, *_places(cells[: at.DIMS // 2]), 0, 0, 0])
+
+    def _sum(self, nest: Nest, s: Sum, start: int, turns: int) -> None:
+        first, sizes = len(self.factors), _six((), s.sizes, 1)
+        for r in s.reads:
+            self._factor(nest.sizes, s.sizes, r, len(self.terms), turns)
+        order = [0, 0, 0, *_places(sizes[at.DIMS // 2 :])]
+        self.terms.append([s.size, *sizes, start, first, len(self.factors), *order])
+
+    def _factor(self, cells: tuple[int, ...], summed: tuple[int, ...], r: Read, term: int, turns: int) -> None:
+        first, w = len(self.lengths), r.window
+        self.lengths += [[side, stride] for side, _, stride in w.per_length]
+        charted = w.buffer == self.program.charts
+        offset = r.offset if charted else r.offset + self.starts[w.buffer]
+        strides = _six(r.cells, r.summed, 0)
+        three = ways(_six(cells, summed, 1), strides)
+        lanes, tied, serial = (math.prod(sizes) for sizes in three)
+        self.pulls.append([term, len(self.factors), lanes, tied, serial, *itertools.chain(*three)])
+        self.factors.append([int(charted), offset, w.step, first, len(self.lengths), *strides])
+        if tied > 1:
+            self.pulled.append((turns * serial, lanes, tied))

@@ -1,0 +1,272 @@
+"""The CPU machine against the eager one: values, charts, gradients of both orders, for every reduction it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import semiring_struct as ss
+from semiring_struct.executors import Cpu, Eager, Job
+from semiring_struct.executors.cpu.matrix import products
+from semiring_struct.inference.door import open_door
+from tests.programs.random_programs import potentials, programs
+from tests.programs.unshipped import Nussinov
+from tests.structures.families import (
+    FAMILIES,
+    Family,
+    alignment,
+    chain,
+    grammar,
+    heads,
+    low_rank_grammar,
+    segments,
+    spans,
+)  # fmt: skip
+
+CPU, EAGER = Cpu(), Eager()
+SEMIRINGS = (
+    ss.LogSemiring(), ss.MaxSemiring(), ss.SoftmaxSemiring(0.7), ss.SparsemaxSemiring(0.8), ss.EntmaxSemiring(1.5),
+    ss.EntmaxSemiring(1.2, 2.0), ss.EntmaxSemiring(3.0, 0.5),
+)  # fmt: skip
+LARGE = (
+    chain(11, 19), chain(40, 5), chain(11, 19, tied=True), segments(14, 5, 6), spans(17), spans(9, 5), heads(13),
+    heads(9, single_root=True), alignment(8, 17), grammar(7, 5, 6), grammar(6, 9, 4, spans=True),
+    low_rank_grammar(6, 4, 5, 6),
+)  # fmt: skip
+
+
+class Deep(ss.DynamicProgram):
+    """More loops over cells, and more summed dims, than the machine has: it spells out the rest."""
+
+    event_dim = (5, 5)
+
+    def inside(self, p, left, right):
+        chart = p.chart(2, 3, 3, 3, 2)
+        chart[0, :, ::2, :, 0] = left[1, :, ::2, :, 0] * right[0, :, ::2, :, 1]
+        chart[1] = left[0].permute(2, 1, 0, 3) * right[1]
+        chart[0, :, 1, :, 1] = (left[:, :, None, ::-1, 0] * right.permute(0, 2, 3, 1, 4)[..., ::-1]).sum((0, 2, 4))
+        return (chart.permute(0, 2, 1, 3, 4) * left[:, ::-1]).sum((0, 1, 2, 3, 4))
+
+
+def job_of(structure: Any, phi: Any, semiring: ss.Semiring, lengths: Any = None, seed: int = 0) -> Job:
+    door = open_door(structure, phi, lengths)
+    fields = [f.reshape(f.shape[0], -1) for f in door.flat]
+    assert semiring.reduction is not None
+    return Job(door.program, semiring.reduction, fields, door.lengths, seed)
+
+
+def near(one: Any, other: Any, tolerance: float) -> None:
+    for a, b in zip(one, other, strict=True):
+        assert a.dtype == b.dtype or tolerance < 1e-8
+        torch.testing.assert_close(a.double(), b.double(), rtol=tolerance, atol=tolerance)
+
+
+def compare(job: Job, tolerance: float = 1e-9) -> None:
+    """Everything that the two machines compute of a job."""
+    assert CPU.refuse(job.program, job.reduction, torch.device("cpu")) is None
+    one, other = CPU.total(job), EAGER.total(job)
+    near(one, other, tolerance)
+    generator = torch.Generator().manual_seed(job.seed)
+    seed = torch.randn(one[0].shape, dtype=torch.float64, generator=generator)
+    tangents = [torch.randn(f.shape, dtype=f.dtype, generator=generator) for f in job.fields]
+    near(CPU.gradient(job, one[1], seed), EAGER.gradient(job, other[1], seed), 3 * tolerance)
+    bent = [run.curvature(job, charts, seed, tangents) for run, charts in ((CPU, one[1]), (EAGER, other[1]))]
+    near(*bent, 10 * tolerance)
+
+
+def drawn(family: Family, seed: int, **how: float) -> Any:
+    return family.draw((4,), seed=seed, **how), family.lengths(4, seed=seed)
+
+
+@pytest.mark.parametrize("semiring", SEMIRINGS, ids=str)
+@pytest.mark.parametrize("forbidden", [0.0, 0.3, 0.9])
+def test_shipped_structures(semiring: ss.Semiring, forbidden: float):
+    slow = isinstance(semiring, ss.EntmaxSemiring) and semiring.alpha != 1.5
+    for seed, family in enumerate(LARGE if slow else (*FAMILIES, *LARGE)):
+        phi, lengths = drawn(family, seed, forbidden=forbidden)
+        compare(job_of(family.structure, phi, semiring, lengths))
+
+
+@pytest.mark.parametrize("family", LARGE, ids=str)
+def test_single_precision(family: Family):
+    phi, lengths = drawn(family, 1, scale=2.0, forbidden=0.1)
+    single = family.kind(*(f.float() for f in (phi if isinstance(phi, tuple) else (phi,))))
+    for semiring in SEMIRINGS[:4]:
+        compare(job_of(family.structure, single, semiring, lengths), 5e-5)
+
+
+@settings(max_examples=60)
+@given(structure=programs, size=st.integers(2, 6), seed=st.integers(0, 1000))
+def test_random_programs(structure: Any, size: int, seed: int):
+    phi = potentials(structure, size, seed)
+    for semiring in SEMIRINGS[:3]:
+        compare(job_of(structure, phi, semiring, torch.tensor([size, 1])))
+
+
+def test_more_dims_than_loops():
+    generator = torch.Generator().manual_seed(0)
+    phi = tuple(torch.randn(3, 2, 3, 3, 3, 2, generator=generator, dtype=torch.float64) for _ in range(2))
+    for semiring in SEMIRINGS[:3]:
+        compare(job_of(Deep(), phi, semiring))
+
+
+def test_a_structure_of_ones_own():
+    phi = torch.randn(3, 9, 9, dtype=torch.float64)
+    for semiring in SEMIRINGS[:3]:
+        compare(job_of(Nussinov(), phi, semiring, torch.tensor([9, 4, 0])))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("family", LARGE, ids=str)
+def test_large_potentials(family: Family, kind: torch.dtype):
+    phi, lengths = drawn(family, 2, scale=1e4, forbidden=0.2)
+    phi = family.kind(*(f.to(kind) for f in (phi if isinstance(phi, tuple) else (phi,))))
+    job = job_of(family.structure, phi, ss.LogSemiring(), lengths)
+    value, charts = CPU.total(job)
+    torch.testing.assert_close(value, EAGER.total(job)[0], rtol=1e-7, atol=1e-7)
+    slopes = CPU.gradient(job, charts, torch.ones_like(value))
+    assert all(s.isfinite().all() and (s >= 0).all() for s in slopes)
+    bent = CPU.curvature(job, charts, torch.ones_like(value), [torch.ones_like(f) for f in job.fields])
+    assert all(b.isfinite().all() for b in bent)
+
+
+def repeated(family: Family, semiring: ss.Semiring, copies: int, seed: int) -> tuple[Job, Job]:
+    """One instance many times over, under a noisy semiring and under the log semiring."""
+    phi = family.draw((1,), seed=seed, forbidden=0.1)
+    job = job_of(family.structure, phi, semiring, seed=seed)
+    fields = [f.expand(copies, -1) for f in job.fields]
+    many = replace(job, fields=fields, lengths=job.lengths.expand(copies, -1))
+    return many, replace(job, reduction=ss.LogSemiring().reduction)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("family", [chain(4, 3), spans(5), heads(4)], ids=str)
+def test_draws_have_the_marginals(family: Family):
+    """Each mean lies within 5.5 standard errors: a right sampler fails with chance below 1e-5 for all entries."""
+    copies = 8000
+    job, exact = repeated(family, ss.SampleSemiring(), copies, 5)
+    value, charts = CPU.total(job)
+    draws = CPU.gradient(job, charts, torch.ones(copies, dtype=torch.float64))
+    log_z, expected = EAGER.total(exact)
+    torch.testing.assert_close(value, log_z.expand(copies))
+    for d, m in zip(draws, EAGER.gradient(exact, expected, torch.ones_like(log_z)), strict=True):
+        assert ((d == 0) | (d == 1)).all()
+        error = (m[0] * (1 - m[0]) / copies).clamp_min(0).sqrt()
+        assert ((d.mean(0) - m[0]).abs() <= 5.5 * error + 1e-12).all()
+    again = CPU.gradient(job, charts, torch.ones(copies, dtype=torch.float64))
+    other = CPU.gradient(replace(job, seed=6), charts, torch.ones(copies, dtype=torch.float64))
+    assert all(torch.equal(a, d) for a, d in zip(again, draws, strict=True))
+    assert not all(torch.equal(a, d) for a, d in zip(other, draws, strict=True))
+
+
+@pytest.mark.parametrize("family", [chain(4, 3), spans(5)], ids=str)
+def test_relaxed_draws_and_their_derivative(family: Family):
+    job, _ = repeated(family, ss.GumbelSoftmaxSemiring(0.7), 3, 7)
+    job = replace(job, fields=[torch.where(f.isfinite(), f, 0.0) for f in job.fields])
+    seed = torch.randn(3, dtype=torch.float64)
+    tangents = [torch.randn_like(f) for f in job.fields]
+
+    def slopes(move: float) -> list[Tensor]:
+        moved = replace(job, fields=[f + move * t for f, t in zip(job.fields, tangents, strict=True)])
+        return CPU.gradient(moved, CPU.total(moved)[1], seed)
+
+    charts = CPU.total(job)[1]
+    bent = CPU.curvature(job, charts, seed, tangents)[1:]
+    for b, up, down in zip(bent, slopes(1e-5), slopes(-1e-5), strict=True):
+        torch.testing.assert_close(b, (up - down) / 2e-5, rtol=1e-5, atol=1e-7)
+    hard = replace(job, reduction=ss.GumbelSoftmaxSemiring(0.7, hard=True).reduction)
+    chosen = CPU.gradient(hard, charts, torch.ones_like(seed))
+    assert all(((c == 0) | (c == 1)).all() for c in chosen)
+
+
+def test_threads_change_nothing():
+    phi = LARGE[0].draw((4,), seed=3)
+    job = job_of(LARGE[0].structure, tuple(f.repeat(16, *[1] * (f.dim() - 1)) for f in phi), ss.LogSemiring())
+    seed = torch.ones(64, dtype=torch.float64)
+
+    def both() -> list[Tensor]:
+        value, charts = CPU.total(job)
+        return [value, charts, *CPU.gradient(job, charts, seed)]
+
+    alone = both()
+    torch.set_num_threads(3)
+    try:
+        shared = both()
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
+
+
+def test_products_are_found_where_they_pay():
+    def count(family: Family) -> int:
+        return len(products(job_of(family.structure, family.draw((1,), seed=0), ss.LogSemiring()).program))
+
+    assert count(chain(11, 19, tied=True)) == 1                      # one matrix for all steps
+    assert count(chain(11, 19)) == count(spans(17)) == 0             # as many exponentials as products
+    assert count(grammar(9, 12, 12)) > 5
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("family", [chain(11, 19, tied=True), grammar(7, 5, 6)], ids=str)
+def test_sums_that_underflow_are_done_again(family: Family, kind: torch.dtype):
+    """Potentials so far apart that no exponential of one side meets its partner's: 100 to 1000 digits."""
+    phi, lengths = drawn(family, 4, scale=300.0)
+    phi = family.kind(*(f.to(kind) for f in phi))
+    compare(job_of(family.structure, phi, ss.LogSemiring(), lengths), 2e-3 if kind == torch.float32 else 1e-9)
+
+
+def test_a_field_shared_by_the_batch_is_read_where_it_lies():
+    phi = ss.ChainPotentials(torch.randn(4, 9, 6).double(), torch.randn(1, 6, 6).double())
+    expanded = ss.ChainPotentials(phi.emission, phi.transition.expand(4, 1, 6, 6))
+    compare(job_of(ss.LinearChain(), expanded, ss.LogSemiring()))
+    strange = expanded.transition.clone()
+    strange[3, 0, 2, 2] = torch.inf
+    with pytest.raises(ValueError, match="transition holds NaN"):
+        CPU.total(job_of(ss.LinearChain(), ss.ChainPotentials(phi.emission, strange), ss.LogSemiring()))
+
+
+def test_queries_run_on_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SEMIRING_STRUCT_EXECUTOR", "cpu")
+    phi = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
+    assert ss.explain(ss.SpanTree(), phi).executor == "cpu"
+
+    def marginals(x: Tensor) -> Tensor:
+        return ss.marginals(ss.SpanTree(), x)
+
+    assert torch.autograd.gradcheck(marginals, phi)
+    assert torch.autograd.gradgradcheck(lambda x: ss.log_partition(ss.SpanTree(), x), phi)
+    with pytest.raises(ValueError, match="span holds NaN"):
+        ss.log_partition(ss.SpanTree(), torch.full((3, 3), torch.nan))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["exp", "log"])
+def test_elementary_functions(kind: type, name: str):
+    from numba import njit
+
+    from semiring_struct.executors.cpu import native
+
+    function: Callable = getattr(native, name)
+
+    @njit
+    def apply(x):
+        out = np.empty_like(x)
+        for i in range(len(x)):
+            out[i] = function(x[i])
+        return out
+
+    x = np.linspace(-80, 20, 10001) if name == "exp" else np.exp(np.linspace(0, 20, 10001))
+    x = x.astype(kind)
+    exact = getattr(np, name)(x.astype(np.longdouble))
+    scale = np.abs(exact) if name == "exp" else np.maximum(np.abs(exact), 1)
+    assert (np.abs(apply(x) - exact) / scale).max() < 2 * np.finfo(kind).eps
+    if name == "exp":
+        assert apply(np.array([-np.inf, -1e5], kind)).tolist() == [0.0, 0.0]

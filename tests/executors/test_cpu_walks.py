@@ -1,0 +1,134 @@
+"""Compiled walks beside the eager machine's: the same best derivations, the same draws from the same seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import semiring_struct as ss
+from semiring_struct.executors import Code, operators
+from semiring_struct.executors.machine import Job, Machine
+from semiring_struct.inference.door import Door, open_door
+from tests.programs.random_programs import potentials, programs
+from tests.structures.families import FAMILIES, Family, alignment, chain, heads, segments, spans
+
+pytest.importorskip("numba")
+walks = pytest.importorskip("semiring_struct.executors.cpu.walks")
+
+LARGER = (chain(30, 4), chain(30, 4, tied=True), segments(15, 4, 3), spans(9), spans(5, 2), heads(8), alignment(7, 9))
+every_family = pytest.mark.parametrize("family", FAMILIES + LARGER, ids=str)
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
+LOG, MAX = ss.LogSemiring().reduction, ss.MaxSemiring().reduction
+SEED = torch.tensor([3])
+
+
+def started(door: Door, reduction: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Machine, Job, Tensor]:
+    """The eager machine's forward pass, for walks of either machine to start from."""
+    monkeypatch.setenv("SEMIRING_STRUCT_EXECUTOR", "eager")
+    return operators.forward(list(door.flat), door.lengths, door.structure.handle, door.full, reduction)
+
+
+def drawn(family: Family, batch: int, dtype: torch.dtype, scale: float = 1.0) -> Door:
+    phi = family.draw((batch,), seed=4, forbidden=0.1, scale=scale)
+    fields = phi if isinstance(phi, tuple) else (phi,)
+    phi = family.kind(*(f.to(dtype) for f in fields))
+    return open_door(family.structure, phi, family.lengths(batch, seed=4))
+
+
+def same(one: Any, other: Any, fields: int) -> None:
+    assert torch.equal(one.feasible, other.feasible)
+    for a, b in zip(one.parts(fields), other.parts(fields), strict=True):
+        assert torch.equal(a, b)
+
+
+@every_dtype
+@every_family
+def test_the_best(family: Family, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(family, 5, dtype)
+    machine, job, charts = started(door, MAX, monkeypatch)
+    same(walks.best(job, charts), machine.best(job, charts), len(door.flat))
+
+
+@every_family
+def test_ties_go_to_the_first(family: Family, monkeypatch: pytest.MonkeyPatch):
+    phi = family.draw((2,), seed=0)
+    level = family.kind(*(torch.zeros_like(f) for f in (phi if isinstance(phi, tuple) else (phi,))))
+    door = open_door(family.structure, level)
+    machine, job, charts = started(door, MAX, monkeypatch)
+    same(walks.best(job, charts), machine.best(job, charts), len(door.flat))
+
+
+@every_family
+@pytest.mark.parametrize("samples", [0, 1, 70])
+def test_draws(family: Family, samples: int, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(family, 3, torch.float64)
+    machine, job, charts = started(door, LOG, monkeypatch)
+    same(walks.draws(job, charts, SEED, samples), machine.draws(job, charts, SEED, samples), len(door.flat))
+
+
+@pytest.mark.parametrize("family", LARGER, ids=str)
+def test_draws_whose_choices_are_not_kept(family: Family, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(family, 2, torch.float64)
+    _, job, charts = started(door, LOG, monkeypatch)
+    kept = walks.draws(job, charts, SEED, 20)
+    monkeypatch.setattr(walks, "TABLE_BYTES", 0)
+    same(walks.draws(job, charts, SEED, 20), kept, len(door.flat))
+
+
+@every_dtype
+@every_family
+def test_labels(family: Family, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(family, 3, dtype)
+    code = door.structure.label_code(door.sizes)
+    untied = zip(door.flat, door.structure.full_shapes(list(door.events)))
+    if code is None or door.structure.prepares or any(f.shape[1:] != s for f, s in untied):
+        pytest.skip("labels are read from untied, unprepared parts")
+    writes = Code(code.fields, code.size)
+    for reduction in (MAX, LOG):
+        machine, job, charts = started(door, reduction, monkeypatch)
+        if reduction is MAX:
+            pairs = zip(walks.best_labels(job, charts, writes), machine.best_labels(job, charts, writes), strict=True)
+        else:
+            found = walks.drawn_labels(job, charts, SEED, 20, writes)
+            pairs = zip(found, machine.drawn_labels(job, charts, SEED, 20, writes), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("family", LARGER, ids=str)
+def test_large_potentials(family: Family, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(family, 3, torch.float32, scale=1e4)
+    machine, job, charts = started(door, LOG, monkeypatch)
+    same(walks.draws(job, charts, SEED, 20), machine.draws(job, charts, SEED, 20), len(door.flat))
+
+
+def test_threads_share_an_instance(monkeypatch: pytest.MonkeyPatch):
+    door = drawn(chain(20, 3), 1, torch.float64)
+    _, job, charts = started(door, LOG, monkeypatch)
+    alone = walks.draws(job, charts, SEED, 1001)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    same(walks.draws(job, charts, SEED, 1001), alone, 2)
+
+
+def test_an_instance_without_structures_is_marked_and_leaves_others_alone(monkeypatch: pytest.MonkeyPatch):
+    phi = chain(4, 3).draw((3,), seed=0)
+    phi.emission[1, 2] = -torch.inf
+    door = open_door(ss.LinearChain(), phi)
+    for reduction, walk in ((MAX, walks.best), (LOG, lambda job, charts: walks.draws(job, charts, SEED, 1))):
+        _, job, charts = started(door, reduction, monkeypatch)
+        assert walk(job, charts).feasible.tolist() == [True, False, True]
+
+
+@settings(max_examples=60)
+@given(structure=programs, size=st.integers(2, 5), seed=st.integers(0, 100))
+def test_random_programs(structure: Any, size: int, seed: int):
+    with pytest.MonkeyPatch.context() as patch:
+        door = open_door(structure, potentials(structure, size, seed))
+        machine, job, charts = started(door, MAX, patch)
+        same(walks.best(job, charts), machine.best(job, charts), 2)
+        machine, job, charts = started(door, LOG, patch)
+        same(walks.draws(job, charts, SEED, 9), machine.draws(job, charts, SEED, 9), 2)
