@@ -10,16 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct import executors
 from semiring_struct.errors import InfeasibleError, UnsupportedQueryError
-from semiring_struct.executors import by_existence, by_gumbel
-from semiring_struct.inference.door import Door, open_door
-from semiring_struct.inference.partition import LOG, MAX, evaluate
-from semiring_struct.ops import NEG_INF, gumbel, refuse_where
+from semiring_struct.executors import Code
+from semiring_struct.inference.door import Door, open_door, pull_back
+from semiring_struct.inference.oracles import (
+    best_parts,
+    distinct_parts,
+    drawn_parts,
+    k_best_parts,
+    listed_parts,
+    number_of_structures,
+    searched_parts,
+    used_score,
+)
+from semiring_struct.ops import NEG_INF, refuse_where
 from semiring_struct.ops import score as score_of
-from semiring_struct.semirings import CountingSemiring
 from semiring_struct.structures import LabelCode, Structure, dense
-from semiring_struct.types import DistinctSamples, TopK
+from semiring_struct.types import Beam, DistinctSamples, TopK
 
 
 def argmax(structure: Structure, log_potentials: Any, labels: bool = False, lengths: Any = None) -> Any:
@@ -29,9 +36,9 @@ def argmax(structure: Structure, log_potentials: Any, labels: bool = False, leng
     """
     door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        feasible, parts = best_parts(door)
+        feasible, found = best_parts(door, _writes(door, code))
         _check_feasible(door, feasible)
-        return result(door, parts, code, ())
+        return result(door, found, code, ())
 
 
 def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None) -> TopK:
@@ -43,26 +50,40 @@ def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None)
     _check_count(k, "topk")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        feasible, *parts = executors.k_best(*_call(door), reduction=MAX, k=k)
+        feasible, parts = k_best_parts(door, k)
         events = result(door, parts, None, (k,))
         valid = feasible.reshape((k, *door.batch))
         value = used_score(door.flat, parts).reshape((k, *door.batch))
         return TopK(torch.where(valid, value, NEG_INF).to(door.fields[0].dtype), events, valid)
 
 
-def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
-    """Sums of the entries `parts (paths, uses)`, -1 for none, of `fields (batch, *event)`.
+def greedy(structure: Structure, log_potentials: Any, labels: bool = False, lengths: Any = None) -> Any:
+    """An event (or its labels) made of locally best choices, the first of tied ones: not, in general, a best one.
 
-    `(paths,)` float64; path `p` is of instance `p % batch`.
+    For structures that offer it, such as `Autoregressive`; others raise `UnsupportedQueryError`, and have `argmax`.
+    Raises `InfeasibleError` where the choices led to a dead end. Cost: that of the structure's `greedy`.
     """
-    total = torch.zeros((), device=parts[0].device)
-    for used, field in zip(parts, fields, strict=True):
-        flat = field.reshape(field.shape[0], math.prod(field.shape[1:]))
-        if flat.numel():
-            instance = torch.arange(used.shape[0], device=used.device)[:, None] % flat.shape[0]
-            value = flat[instance, used.clamp(min=0)].double()
-            total = total + torch.where(used < 0, 0.0, value).sum(-1)
-    return total.expand(parts[0].shape[0])
+    door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
+    with torch.no_grad():
+        complete, found = searched_parts(door, None, _writes(door, code))
+        _check_feasible(door, complete)
+        return result(door, found, code, ())
+
+
+def beam_search(
+    structure: Structure, log_potentials: Any, k: int, labels: bool = False, lengths: Any = None
+) -> Beam:
+    """Up to `k` events (or their labels) found by a beam of width `k`, most probable first: not, in general, the best.
+
+    For structures that offer it, such as `Autoregressive`; others raise `UnsupportedQueryError`, and have `topk`.
+    Blanks where fewer were completed. Cost: that of the structure's `beam`.
+    """
+    _check_count(k, "beam_search")
+    door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
+    with torch.no_grad():
+        value, found = searched_parts(door, k, _writes(door, code))
+        value = value.reshape((k, *door.batch)).to(door.fields[0].dtype)
+        return Beam(value, result(door, found, code, (k,)), value > NEG_INF)
 
 
 def sample(
@@ -79,12 +100,9 @@ def sample(
         raise ValueError(f"sample needs a sample_shape of integers >= 0; got {sample_shape!r}")
     door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        fields, lengths, source, full = _call(door)
-        size = executors.steps(source, [tuple(f.shape[1:]) for f in fields], full), math.prod(shape) * len(lengths)
-        noise = torch.rand(size, generator=generator, dtype=torch.float64, device=lengths.device)
-        feasible, *parts = executors.draws(fields, lengths, noise, source, full, LOG)
+        feasible, found = drawn_parts(door, math.prod(shape), generator, _writes(door, code))
         _check_feasible(door, feasible)
-        return result(door, parts, code, shape)
+        return result(door, found, code, shape)
 
 
 def sample_without_replacement(
@@ -98,21 +116,16 @@ def sample_without_replacement(
     _check_count(k, "sample_without_replacement")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        start = gumbel((len(door.lengths),), generator=generator, dtype=torch.float64, device=door.lengths.device)
-        paths = executors.beam(*_call(door), LOG, k, start, by_gumbel(generator))
-        events = result(door, paths.parts(len(door.flat)), None, (k,))
-        log_probs, perturbed = (
-            torch.where(paths.feasible, x, NEG_INF).to(door.fields[0].dtype).reshape((k, *door.batch))
-            for x in (paths.log_prob, paths.key)
-            if x is not None
-        )
-        return DistinctSamples(events, log_probs, perturbed)
+        perturbed, log_probs, parts = distinct_parts(door, k, generator)
+        events = result(door, parts, None, (k,))
+        kind, shape = door.fields[0].dtype, (k, *door.batch)
+        return DistinctSamples(events, log_probs.to(kind).reshape(shape), perturbed.to(kind).reshape(shape))
 
 
 def count(structure: Structure, log_potentials: Any, lengths: Any = None) -> Tensor:
     """The number of structures of finite score, `(*batch,)` float64 (exact up to 2^53)."""
     with torch.no_grad():
-        return evaluate(structure, CountingSemiring(), log_potentials, lengths)
+        return number_of_structures(open_door(structure, log_potentials, lengths))
 
 
 def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_000, lengths: Any = None) -> Any:
@@ -127,9 +140,8 @@ def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_
         raise ValueError(f"{type(structure).__name__}: {most} events are more than limit={limit}; raise it, or sample")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        start = torch.zeros(len(door.lengths), dtype=torch.float64, device=door.lengths.device)
-        paths = executors.beam(*_call(door), LOG, max(most, 1), start, by_existence)
-        events = door.unpack(result(door, paths.parts(len(door.flat)), None, (max(most, 1),)), "events")
+        parts = listed_parts(door, max(most, 1))
+        events = door.unpack(result(door, parts, None, (max(most, 1),)), "events")
         return door.pack([e[:most] for e in events])
 
 
@@ -144,16 +156,6 @@ def score(structure: Structure, log_potentials: Any, event: Any) -> Tensor:
 def _check_count(k: int, who: str) -> None:
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise ValueError(f"{who} needs an integer k >= 1; got {k!r}")
-
-
-def _call(door: Door) -> tuple[list[Tensor], Tensor, int, tuple[int, ...]]:
-    return list(door.flat), door.lengths, door.structure.handle, door.full
-
-
-def best_parts(door: Door) -> tuple[Tensor, list[Tensor]]:
-    """Whether an instance has a structure `(B,)`, and the entries that a best one uses, `(B, uses)` per field."""
-    feasible, *parts = executors.best(*_call(door), reduction=MAX)
-    return feasible, parts
 
 
 def _check_feasible(door: Door, feasible: Tensor) -> None:
@@ -172,11 +174,16 @@ def _for_labels(door: Door, labels: bool) -> tuple[Door, LabelCode | None]:
     if not labels:
         return door, None
     code = door.structure.label_code(door.sizes)
+    if code is not None and not door.structure.prepares:
+        structure, placed = door.structure.placed(door.flat)
+        if structure is not door.structure:
+            door = replace(door, structure=structure, flat=placed)
+            code = structure.label_code(door.sizes)
     if code is None:
         raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
     if door.structure.prepares:
         return door, code
-    sizes = door.structure.full_shapes(list(door.events))
+    sizes = door.structure.full_shapes([tuple(f.shape[1:]) for f in door.flat])
     flat = tuple(
         f if part is None else f.expand(f.shape[0], *size)
         for f, size, part in zip(door.flat, sizes, code.fields, strict=True)
@@ -184,25 +191,39 @@ def _for_labels(door: Door, labels: bool) -> tuple[Door, LabelCode | None]:
     return replace(door, flat=flat), code
 
 
-def result(door: Door, parts: Sequence[Tensor], code: LabelCode | None, lead: tuple[int, ...]) -> Any:
-    """Entries used, `(paths, uses)` per field, as events `(*lead, *batch, ...)` like the potentials, or as labels."""
-    if code is not None:
-        return door.shape(code.write(tuple(parts)), lead)
-    events = [dense(used, tuple(f.shape[1:]), f.dtype) for used, f in zip(parts, door.flat, strict=True)]
+def _writes(door: Door, code: LabelCode | None) -> Code | None:
+    """What a walk may write itself: a code speaks of the potentials' parts, not of prepared ones."""
+    return None if code is None or door.structure.prepares else Code(code.fields, code.size)
+
+
+def result(door: Door, found: Sequence[Tensor], code: LabelCode | None, lead: tuple[int, ...]) -> Any:
+    """What a walk found as events `(*lead, *batch, ...)` like the potentials, or as the labels that it wrote.
+
+    Without labels, and where the fields are prepared, it found entries used, `(paths, uses)` per field.
+    """
+    if code is not None and not door.structure.prepares:
+        return door.shape(code.labels(found[0]), lead)
+    shapes, kind = [tuple(f.shape[1:]) for f in door.flat], door.fields[0].dtype
     if door.structure.prepares:
-        return door.pack(_through_prepare(door, events, lead))
+        back = door.structure.restore(tuple(found), door.sizes, door.batch)
+        if back is None:
+            events = [dense(used, shape, kind) for used, shape in zip(found, shapes, strict=True)]
+            fields = _through_prepare(door, events, lead)
+            return door.pack(fields) if code is None else _labels_of(door, fields, code, lead)
+        if code is not None:
+            return door.shape(code.write(back), lead)
+        found, shapes = back, list(door.events)
+    events = [dense(used, shape, kind) for used, shape in zip(found, shapes, strict=True)]
     return door.pack([door.shape(e, lead) for e in events])
+
+
+def _labels_of(door: Door, events: list[Tensor], code: LabelCode, lead: tuple[int, ...]) -> Tensor:
+    """Labels `(*lead, *batch, *shape)` of events: a code speaks of the potentials' parts, not of prepared ones."""
+    count = math.prod(lead) * math.prod(door.batch)
+    return door.shape(code.read(tuple(e.reshape(count, math.prod(s)) for e, s in zip(events, door.events))), lead)
 
 
 def _through_prepare(door: Door, events: list[Tensor], lead: tuple[int, ...]) -> list[Tensor]:
     """Events of the prepared fields, as events of the potentials: `prepare` backwards, linear in the parts used."""
-    with torch.enable_grad():
-        leaves = tuple(f.detach().requires_grad_() for f in door.fields)
-        again = open_door(door.structure, door.pack(leaves))
-        stacked = [e.reshape(math.prod(lead), *f.shape) for e, f in zip(events, again.flat, strict=True)]
-        # fields that `prepare` made without the potentials carry no part of the event
-        linked = [(f, e) for f, e in zip(again.flat, stacked, strict=True) if f.requires_grad]
-        grads = torch.autograd.grad(
-            [f for f, _ in linked], leaves, [e for _, e in linked], is_grads_batched=True, materialize_grads=True
-        )
-    return [g.reshape(*lead, *f.shape) for g, f in zip(grads, door.fields, strict=True)]
+    stacked = [e.reshape(math.prod(lead), *f.shape) for e, f in zip(events, door.flat, strict=True)]
+    return [g.reshape(*lead, *f.shape) for g, f in zip(pull_back(door, stacked), door.fields, strict=True)]

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError, UnsupportedQueryError
+from semiring_struct.ops import refuse_where
 from semiring_struct.programs import Program
 from semiring_struct.structures import DynamicProgram, Structure, bounds_of
 
+FINITE = "log_potentials are finite, or -inf for a forbidden part"
 HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -25,7 +27,7 @@ class Door:
     `(B, sides)`, `form` the type the potentials came in, so that events leave in the same.
     """
 
-    structure: DynamicProgram
+    structure: Structure
     fields: tuple[Tensor, ...]
     flat: tuple[Tensor, ...]
     batch: tuple[int, ...]
@@ -36,6 +38,9 @@ class Door:
 
     @property
     def program(self) -> Program:
+        """The recorded program; only a `DynamicProgram` has one."""
+        if not isinstance(self.structure, DynamicProgram):
+            raise UnsupportedQueryError(f"{type(self.structure).__name__} gives no program, which this query needs")
         return self.structure.program(tuple(tuple(f.shape[1:]) for f in self.flat), self.full)
 
     @property
@@ -77,13 +82,11 @@ def open_door(structure: Structure, log_potentials: Any, lengths: Any = None) ->
     """Check structure, potentials and lengths; the errors of design section 7 come from here and from the operators."""
     if not isinstance(structure, Structure):
         raise TypeError(f"a query needs a structure, such as ss.LinearChain(); got {type(structure).__name__}")
-    if not isinstance(structure, DynamicProgram):
-        raise UnsupportedQueryError(f"{type(structure).__name__} offers no program, from which this query derives")
     form = type(log_potentials) if isinstance(log_potentials, tuple | list) else None
     fields = tuple(log_potentials) if isinstance(log_potentials, tuple | list) else (log_potentials,)
     chosen = structure.resolve(fields) if all(isinstance(f, Tensor) for f in fields) else structure
-    if not isinstance(chosen, DynamicProgram):
-        raise TypeError(f"{type(structure).__name__}.resolve must return a DynamicProgram")
+    if not isinstance(chosen, Structure):
+        raise TypeError(f"{type(structure).__name__}.resolve must return a structure; got {type(chosen).__name__}")
     _check_fields(chosen, fields)
     dims = chosen.event_dims
     batch = _batch(chosen, fields)
@@ -128,11 +131,31 @@ def _flatten(
 ) -> tuple[Tensor, ...]:
     """Prepare, then one batch dim; a field shared by the whole batch keeps its stride 0."""
     if structure.prepares:
+        # a machine sees prepared fields only: those may leave parts out, and have other names
+        refuse_infinite(structure, fields)
         given = fields[0] if form is None else (form(*fields) if hasattr(form, "_fields") else form(fields))
         ready = structure.prepare(given)
         fields = _over_batch(structure, tuple(ready) if isinstance(ready, tuple | list) else (ready,), batch)
     count = math.prod(batch)
     return tuple(f.reshape(count, *f.shape[len(batch) :]) for f in fields)
+
+
+def pull_back(door: Door, slopes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Derivatives by the program's fields `(*lead, B, *shape)` as such by the potentials: `prepare` backwards.
+
+    At most one lead dim. Differentiable; carried by compiled graphs and `torch.func`.
+    """
+    lead = slopes[0].dim() > door.flat[0].dim()
+    if lead and not len(slopes[0]):
+        return tuple(f.new_zeros((0, *f.shape)) for f in door.fields)
+    back = torch.func.vjp(lambda *fields: _flatten(door.structure, fields, door.form, door.batch), *door.fields)[1]
+    return (torch.func.vmap(back) if lead else back)(tuple(slopes))
+
+
+def refuse_infinite(structure: Structure, fields: tuple[Tensor, ...]) -> None:
+    """Raise `ValueError` naming a field that holds NaN or +inf."""
+    for name, f in zip(structure.field_names, fields, strict=True):
+        refuse_where(~(f.detach() < torch.inf).all(), f"{name} holds NaN or +inf; {FINITE}")
 
 
 def _over_batch(structure: Structure, fields: tuple[Tensor, ...], batch: tuple[int, ...]) -> tuple[Tensor, ...]:

@@ -10,21 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct import executors
 from semiring_struct.errors import ShapeError
-from semiring_struct.inference.door import HALVES, Door, open_door
-from semiring_struct.semirings import LogSemiring, MaxSemiring, Reduction, Semiring
+from semiring_struct.inference.door import HALVES, Door, open_door, pull_back
+from semiring_struct.inference.oracles import (
+    LOG,
+    MAX,
+    curved,
+    generic_total,
+    program_total,
+    sloped,
+    taped,
+    wide_total,
+)
+from semiring_struct.semirings import Reduction, Semiring
 from semiring_struct.structures import Structure
-
-LOG = LogSemiring().reduction
-MAX = MaxSemiring().reduction
-
-
-def wide_total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor:
-    """The program's answer `(*batch,)` under a reduction, in float64: large totals may still be subtracted."""
-    if reduction is None:
-        raise TypeError("this query needs a semiring with a reduction")
-    return door.shape(executors.total(list(door.flat), door.lengths, door.structure.handle, door.full, reduction, seed))
 
 
 def total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor:
@@ -50,6 +49,9 @@ def marginals(structure: Structure, log_potentials: Any, lengths: Any = None) ->
     """The expected event, shaped like the log-potentials: the gradient of `log_partition`, itself differentiable.
 
     All 0 where no structure is feasible. Cost: one forward and one backward pass.
+
+    As a soft event (structured attention) - Bias: that of a soft event in the place of a random one. Needs: a partition
+    function. Does not need: a cost defined on structures only.
     """
     return means(open_door(structure, log_potentials, lengths), LOG)
 
@@ -61,18 +63,16 @@ def means(door: Door, reduction: Reduction | None) -> Any:
 
 def total_and_means(door: Door, reduction: Reduction | None) -> tuple[Tensor, Any]:
     """The total of every instance in float64, and its gradient in the form of the potentials, from one forward pass."""
-    if reduction is None:
-        raise TypeError("this query needs a semiring with a reduction")
+    if taped(door, reduction):
+        return wide_total(door, reduction), _means_by_tape(door, reduction)
+    value, out = sloped(door, reduction)
     if door.structure.prepares:
-        return wide_total(door, reduction), _means_through_prepare(door, reduction)
-    value, out = executors.total_and_gradient(
-        list(door.flat), door.lengths, door.structure.handle, door.full, reduction
-    )
+        return door.shape(value), door.pack(pull_back(door, out))
     return door.shape(value), door.pack([door.shape(g) for g in out])
 
 
-def _means_through_prepare(door: Door, reduction: Reduction) -> Any:
-    """The gradient reaches the potentials through `prepare`, by autograd."""
+def _means_by_tape(door: Door, reduction: Reduction | None) -> Any:
+    """The gradient reaches the potentials through a native partition, by autograd."""
     twice = torch.is_grad_enabled() and any(f.requires_grad for f in door.fields)
     with torch.enable_grad():
         fields = tuple(f if twice else f.detach().requires_grad_() for f in door.fields)
@@ -128,7 +128,7 @@ def entropy(structure: Structure, log_potentials: Any, lengths: Any = None) -> T
     phi = double(structure, log_potentials)
     door = open_door(structure, phi, lengths)
     log_z, mean = total_and_means(door, LOG)
-    return _entropy(door, log_z, mean).to(_kind(log_potentials))
+    return _entropy(door, log_z, mean).to(kind_of(log_potentials))
 
 
 def _entropy(door: Door, log_z: Tensor, mean: Any) -> Tensor:
@@ -136,7 +136,8 @@ def _entropy(door: Door, log_z: Tensor, mean: Any) -> Tensor:
     return torch.where(log_z == -torch.inf, 0.0, log_z - own)
 
 
-def _kind(log_potentials: Any) -> torch.dtype:
+def kind_of(log_potentials: Any) -> torch.dtype:
+    """The dtype of answers about these potentials: float64 for float64, else float32."""
     first = log_potentials if isinstance(log_potentials, Tensor) else log_potentials[0]
     return first.dtype if first.dtype == torch.float64 else torch.float32
 
@@ -149,7 +150,13 @@ def cross_entropy(structure: Structure, log_potentials: Any, other: Any, lengths
     p, q = double(structure, log_potentials), double(structure, other)
     door = open_door(structure, p, lengths)
     mean = inner(door, means(door, LOG), q, "cross_entropy: the second potentials")
-    return (log_partition(structure, q, lengths) - mean).to(_kind(log_potentials))
+    return (_log_normaliser(structure, q, lengths) - mean).to(kind_of(log_potentials))
+
+
+def _log_normaliser(structure: Structure, log_potentials: Any, lengths: Any) -> Tensor:
+    """Log Z, 0 where it is `-inf`: nothing is expected there, or a forbidden part makes the divergence infinite."""
+    log_z = log_partition(structure, log_potentials, lengths)
+    return torch.where(log_z == -torch.inf, 0.0, log_z)
 
 
 def kl(structure: Structure, log_potentials: Any, other: Any, lengths: Any = None) -> Tensor:
@@ -160,8 +167,8 @@ def kl(structure: Structure, log_potentials: Any, other: Any, lengths: Any = Non
     p, q = double(structure, log_potentials), double(structure, other)
     door = open_door(structure, p, lengths)
     log_z, mean = total_and_means(door, LOG)
-    cross = log_partition(structure, q, lengths) - inner(door, mean, q, "kl: the second potentials")
-    return (cross - _entropy(door, log_z, mean)).to(_kind(log_potentials))
+    cross = _log_normaliser(structure, q, lengths) - inner(door, mean, q, "kl: the second potentials")
+    return (cross - _entropy(door, log_z, mean)).to(kind_of(log_potentials))
 
 
 def renyi_entropy(structure: Structure, log_potentials: Any, alpha: float, lengths: Any = None) -> Tensor:
@@ -181,7 +188,7 @@ def renyi_entropy(structure: Structure, log_potentials: Any, alpha: float, lengt
     else:
         scaled = [torch.where(f == -torch.inf, f, alpha * torch.where(f == -torch.inf, 0.0, f)) for f in door.fields]
         out = (log_partition(structure, door.pack(scaled), lengths) - alpha * log_z) / (1 - alpha)
-    return torch.where(log_z == -torch.inf, 0.0, out).to(_kind(log_potentials))
+    return torch.where(log_z == -torch.inf, 0.0, out).to(kind_of(log_potentials))
 
 
 def expectation(structure: Structure, log_potentials: Any, values: Any, lengths: Any = None) -> Tensor:
@@ -207,22 +214,20 @@ def covariance_vp(structure: Structure, log_potentials: Any, vector: Any, length
     except RuntimeError:
         got = [tuple(v.shape) for v in given]
         raise ShapeError(f"covariance_vp: vector needs the potentials' shapes {shapes}; got {got}") from None
-    if door.structure.prepares:
-        return door.pack(_bent_through_prepare(door, whole))
+    if door.structure.prepares or door.structure.offers("partition"):
+        return door.pack(_curved_by_tape(door, whole))
     flat = [v.reshape(f.shape) for v, f in zip(whole, door.flat, strict=True)]
-    if LOG is None:
-        raise TypeError("the log semiring has a reduction")
-    out = executors.curvature(list(door.flat), door.lengths, door.structure.handle, door.full, LOG, flat)
-    return door.pack([door.shape(h) for h in out])
+    return door.pack([door.shape(h) for h in curved(door, flat)])
 
 
-def _bent_through_prepare(door: Door, vector: list[Tensor]) -> Sequence[Tensor]:
-    """The Hessian in the potentials, by differentiating the marginals through `prepare`."""
+def _curved_by_tape(door: Door, vector: list[Tensor]) -> Sequence[Tensor]:
+    """The Hessian in the potentials, by differentiating the marginals; linear in `vector`, and differentiable so."""
+    again = torch.is_grad_enabled() and any(v.requires_grad for v in vector)
     fields = tuple(f.detach().requires_grad_() for f in door.fields)
     with torch.enable_grad():
         mean = marginals(door.structure, door.pack(fields), _given(door))
         weighted = inner(door, mean, door.pack(vector), "covariance_vp: vector").sum()
-        return torch.autograd.grad(weighted, fields, materialize_grads=True)
+        return torch.autograd.grad(weighted, fields, create_graph=again, materialize_grads=True)
 
 
 def variance(structure: Structure, log_potentials: Any, values: Any, lengths: Any = None) -> Tensor:
@@ -240,10 +245,9 @@ def evaluate(structure: Structure, semiring: Semiring, log_potentials: Any, leng
     if not isinstance(semiring, Semiring):
         raise TypeError(f"evaluate needs a semiring, such as ss.LogSemiring(); got {type(semiring).__name__}")
     door = open_door(structure, log_potentials, lengths)
-    if semiring.reduction is not None:
-        return total(door, unbound(semiring.reduction), seed_of(semiring))
-    value = executors.generic(door.program, semiring, list(door.flat), door.lengths)
-    return semiring.read(value.reshape(value.shape[0], *door.batch, *value.shape[2:]))
+    if semiring.reduction is None:
+        return generic_total(door, semiring)
+    return program_total(door, unbound(semiring.reduction), seed_of(semiring)).to(door.fields[0].dtype)
 
 
 def unbound(reduction: Reduction) -> Reduction:

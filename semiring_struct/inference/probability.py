@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.inference.decode import best_parts, result, score, topk, used_score
+from semiring_struct.inference.decode import result, score, topk
 from semiring_struct.inference.door import Door, open_door
-from semiring_struct.inference.partition import LOG, wide_total
-from semiring_struct.ops import NEG_INF
-from semiring_struct.structures import Structure
+from semiring_struct.inference.oracles import LOG, best_parts, meets, native_log_probs, used_score, wide_total
+from semiring_struct.ops import NEG_INF, refuse_where
+from semiring_struct.structures import Structure, dense
 
 SEARCH = 64  # derivations over the same parts that are compared with an event
 
@@ -27,7 +27,10 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     whether they are structures.
     """
     door = open_door(structure, log_potentials, lengths)
-    if isinstance(event, Tensor) and not event.is_floating_point() and event.dtype != torch.bool:
+    coded = isinstance(event, Tensor) and not event.is_floating_point() and event.dtype != torch.bool
+    if door.structure.offers("log_probs"):
+        return _native_log_prob(door, event, coded).to(door.fields[0].dtype)
+    if coded:
         value = _label_score(door, event)
     else:
         value = score(door.structure, door.pack([f.double() for f in door.fields]), event)
@@ -39,12 +42,38 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
 
 def _label_score(door: Door, labels: Tensor) -> Tensor:
     """The score of labels `(*sample, *batch)` float64, from the entries they use: no dense event is built."""
+    batch, parts = _label_entries(door, labels)
+    fields = [f.reshape(math.prod(door.batch), *s) for f, s in zip(door.fields, door.events, strict=True)]
+    return used_score(fields, parts).reshape(batch)
+
+
+def _native_log_prob(door: Door, event: Any, coded: bool) -> Tensor:
+    """The structure's own log-probability, `(*sample, *batch)` float64; `-inf` for no structure."""
+    if coded:
+        batch, parts = _label_entries(door, event)
+        return native_log_probs(door, parts).reshape(batch)
+    given = _whole(door, door.event(event, "log_prob: event"))
+    batch = tuple(given[0].shape[: given[0].dim() - len(door.events[0])])
+    flat = [g.reshape(math.prod(batch), math.prod(shape)) for g, shape in zip(given, door.events, strict=True)]
+    most = getattr(door.structure.label_code(door.sizes), "size", max(f.shape[1] for f in flat))
+    used = [_entries(f, most) for f in flat]
+    back = [dense(u, (f.shape[1],), f.dtype) for u, f in zip(used, flat, strict=True)]
+    same = torch.stack([(b == f).all(1) for b, f in zip(back, flat, strict=True)]).all(0)
+    return torch.where(same, native_log_probs(door, used), NEG_INF).reshape(batch)
+
+
+def _entries(event: Tensor, most: int) -> Tensor:
+    """The first `most` entries that each event `(paths, parts)` uses, ascending, -1 for none."""
+    order = (event > 0).to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    return torch.where(event.gather(1, order) > 0, order, -1)
+
+
+def _label_entries(door: Door, labels: Tensor) -> tuple[tuple[int, ...], tuple[Tensor, ...]]:
+    """The batch dims `(*sample, *batch)` of labels, and the entries that they use."""
     rank = len(getattr(door.structure.label_code(door.sizes), "shape", ()))
     labels = _over_batch(labels, door, rank)
     within = _spread(door, tuple(labels.shape[: labels.dim() - rank]))
-    batch, parts = door.structure.label_parts(labels, door.fields, within)
-    fields = [f.reshape(math.prod(door.batch), *s) for f, s in zip(door.fields, door.events, strict=True)]
-    return used_score(fields, parts).reshape(batch)
+    return door.structure.label_parts(labels, door.fields, within)
 
 
 def _over_batch(given: Tensor, door: Door, rank: int) -> Tensor:
@@ -65,9 +94,11 @@ def _spread(door: Door, batch: tuple[int, ...]) -> Any:
 def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any = None) -> Tensor:
     """Whether an event is a structure, forbidden or not, `(*sample, *batch)` bool; the potentials give the shapes only.
 
-    Decides by decoding with only the event's own parts allowed. Where every field is tied an event does not pin down a
-    structure, and any event whose parts allow one is accepted. A structure that declares no shapes may count parts too:
-    there, if the first derivation over the event's parts has other counts, the first `SEARCH` ones are compared.
+    Decides by decoding with only the event's own parts allowed, and by `counts_fit` where the untied parts leave the
+    counts of the tied ones open. Where every field is tied an event does not pin down a structure, and any event whose
+    parts allow one is accepted. A structure that may use a part more than once can have several derivations over the
+    event's parts, with other counts: there the first `SEARCH` ones are compared, and `ValueError` is raised where a
+    structure with declared shapes has more of them and none is the event.
     Cost: a forward pass of maxima and a walk.
     """
     door = open_door(structure, log_potentials, lengths)
@@ -83,10 +114,27 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
         feasible = alive.reshape(inner.batch)
         found = inner.unpack(result(inner, parts, None, (1,)), "event")
         same = _equal(inner, found, given) & feasible
-        if door.structure.declaration is None and bool((feasible & ~same).any()):
+        if any(tied) and (fit := _counts_fit(inner, given)) is not None:
+            settled = [f if not t else g.unsqueeze(0) for f, g, t in zip(found, given, tied, strict=True)]
+            same = _equal(inner, tuple(settled), given) & feasible & fit
+        several = not door.structure.uses_parts_once and not all(tied) and meets(door.structure, "k_best")
+        if several and bool((feasible & ~same).any()):
             more = topk(inner.structure, inner.pack(inner.fields), SEARCH, within)
             same = _equal(inner, inner.unpack(more.events, "event"), given) & feasible
+            if door.structure.declaration is not None:
+                refuse_where(
+                    feasible & more.valid[-1] & ~same,
+                    f"{type(door.structure).__name__}: more than {SEARCH} structures use only parts of this event, and "
+                    "the first are others, so that its counts do not settle it; give labels, or a field over places",
+                )
     return (feasible if all(tied) else same) & _counts(given, inner)
+
+
+def _counts_fit(door: Door, given: list[Tensor]) -> Tensor | None:
+    """What the structure says of the counts of tied parts, `(*batch,)`."""
+    flat = tuple(g.reshape(math.prod(door.batch), *shape) for g, shape in zip(given, door.events, strict=True))
+    fit = door.structure.counts_fit(flat, door.lengths)
+    return None if fit is None else door.shape(fit)
 
 
 def _equal(door: Door, found: tuple[Tensor, ...], given: list[Tensor]) -> Tensor:

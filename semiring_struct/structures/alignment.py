@@ -7,10 +7,11 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.gaps import DELETED, MATCHED, gap_code, moves_of
+from semiring_struct.structures.labels import LabelCode, where_used
 
 
 class AlignmentPotentials(NamedTuple):
@@ -66,26 +67,18 @@ class Alignment(DynamicProgram):
 
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
         """Matches and deletions of `x_i` write their kind into slot `(i, 0)` and their column into `(i, 1)`."""
-        def code(columns: int, kind: int) -> tuple[Tensor, Tensor]:
-            i, j = torch.meshgrid(torch.arange(sizes["n"]), torch.arange(columns), indexing="ij")
-            return code_of((2 * i, torch.full_like(i, kind)), (2 * i + 1, j))
-
-        return LabelCode((sizes["n"], 2), (code(sizes["m"], 0), code(sizes["m"] + 1, 1), None))
+        n, m = sizes["n"], sizes["m"]
+        return LabelCode((n, 2), (gap_code(n, m, MATCHED), gap_code(n, m + 1, DELETED), None))
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
         """The path through the given columns; raises where they go backwards or out of range."""
         n, m = sizes["n"], sizes["m"]
         rows, columns = prefix_mask(lengths[:, 0], n), prefix_mask(lengths[:, 1], m)
-        kind, column = labels.unbind(-1)
-        limit = lengths[:, 1:] - (kind == 0).to(lengths.dtype)
-        bad = (kind < 0) | (kind > 1) | (column < 0) | (column > limit)
-        refuse_where(rows & bad, "labels hold [kind, column]: kind 0 (match, column < m) or 1 (delete, column <= m)")
-        after = column + (kind == 0).to(column.dtype)        # symbols of y used once x_i is done
-        back = rows[:, 1:] & (column[:, 1:] < after[:, :-1])
-        refuse_where(back, "columns must not go backwards: x_i comes after what x_(i-1) has used of y")
+        matched, deleted, inserted, after = moves_of(labels, rows, columns)
         i, j = torch.arange(n, device=labels.device), torch.arange(m, device=labels.device)
-        matched, deleted = rows & (kind == 0), rows & (kind == 1)
-        done = (after[:, :, None] <= j) & rows[..., None]    # [i, j]: x_i is done before y_j is reached
-        taken = ((column[:, :, None] == j) & matched[..., None]).any(1)
-        inserts = where_used(columns & ~taken, done.sum(1) * m + j)
-        return where_used(matched, i * m + column), where_used(deleted, i * (m + 1) + column), inserts
+        column = labels[..., 1]
+        return (
+            where_used(matched, i * m + column),
+            where_used(deleted, i * (m + 1) + column),
+            where_used(inserted, after * m + j),
+        )

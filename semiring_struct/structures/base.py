@@ -17,13 +17,14 @@ from semiring_struct.programs import Expression, Program, Recorder, finish, prog
 from semiring_struct.programs.affine import Affine
 from semiring_struct.structures.labels import LabelCode, dense, stored
 from semiring_struct.structures.lengths import bounds_of
+from semiring_struct.structures.natives import Natives
 from semiring_struct.structures.shapes import Declaration
 
 _HANDLES: dict[object, int] = {}
 _DERIVED = ("_own_handle", "declaration")
 
 
-class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what they provide, and share no method
+class Structure(Natives, ABC):
     """A combinatorial family. `event_dim` is the number of trailing dims of one event, one per field."""
 
     event_dim: ClassVar[int | tuple[int, ...]] = 1
@@ -46,6 +47,16 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
         """From what the user gives to the fields of the program: ordinary differentiable torch. Default: the same."""
         return log_potentials
 
+    def restore(
+        self, parts: tuple[Tensor, ...], sizes: dict[str, int], batch: tuple[int, ...]
+    ) -> tuple[Tensor, ...] | None:
+        """Entries used of the prepared fields `(paths, uses)`, -1 for none, as such of the potentials, as stored.
+
+        Path `p` is of instance `p % prod(batch)`. None, the default: an event goes back through `prepare` as gradients
+        do, which needs it dense.
+        """
+        return None
+
     @property
     def prepares(self) -> bool:
         """Whether the program's fields are other than the potentials themselves."""
@@ -55,6 +66,14 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
         """How labels follow from parts, for instances of these sizes; None where the structure has no labels."""
         return None
 
+    def placed(self, fields: tuple[Tensor, ...]) -> tuple[Structure, tuple[Tensor, ...]]:
+        """For decoding to labels: a structure and fields `(batch, *event)` whose used parts say all that labels say.
+
+        Default: the same. A structure whose parts are counts may add a field of zeros over places; its label code is
+        the one that counts then.
+        """
+        return self, fields
+
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
         """Labels `(batch, *shape)` -> the entries used of each field `(batch, uses)`; `ValueError` on bad labels.
 
@@ -62,6 +81,17 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
         `(batch, sides)`.
         """
         raise UnsupportedQueryError(f"{type(self).__name__} defines no labels; give events")
+
+    def over(self, batch: tuple[int, ...]) -> Structure:
+        """The same structure, with the tensors it holds spread over these batch dims. Default: it holds none."""
+        return self
+
+    def counts_fit(self, event: tuple[Tensor, ...], lengths: Tensor) -> Tensor | None:
+        """Whether a structure with the untied parts of `event (batch, ...)` can use the tied ones so often, `(batch,)`.
+
+        None, the default, where the untied parts settle these counts. `lengths` is `(batch, sides)`.
+        """
+        return None
 
     @property
     def event_dims(self) -> tuple[int, ...]:
@@ -113,6 +143,9 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
                 raise ValueError(f"{name} is tied, so its counts do not determine labels; decode with labels=True")
         batch = events[0].shape[: events[0].dim() - dims[0]]
         flat = tuple(e.reshape(math.prod(batch), -1) for e in events)
+        places = tuple(e.reshape(math.prod(batch), *s) for e, s in zip(events, shapes, strict=True))
+        if this.placed(places)[0] is not this:
+            raise ValueError("parts are tied over places, so counts do not determine labels; decode with labels=True")
         return code.read(flat).reshape(*batch, *code.shape)
 
     def from_labels(self, labels: Tensor, like: Any, lengths: Any = None) -> Any:
@@ -149,16 +182,23 @@ class Structure(ABC):  # noqa: B024, reason: kinds of structures differ in what 
             raise ShapeError(f"{type(self).__name__} labels have shape ({needed}); got {tuple(labels.shape)}")
         batch = tuple(labels.shape[: labels.dim() - rank])
         bounds = bounds_of(type(self).__name__, lengths, tuple(sizes[x] for x in this.sides), batch, labels.device)
-        used = this.encode(labels.reshape(math.prod(batch), *code.shape).to(torch.int64), sizes, bounds)
+        used = this.over(batch).encode(labels.reshape(math.prod(batch), *code.shape).to(torch.int64), sizes, bounds)
         full = this.full_shapes(shapes)
         return batch, tuple(stored(u, f, s) for u, f, s in zip(used, full, shapes, strict=True))
+
+    def same_as(self, other: Structure) -> bool:
+        """Whether both are one family with equal settings (tensors by their values)."""
+        mine, theirs = self.__getstate__(), other.__getstate__()
+        return (
+            type(self) is type(other) and mine.keys() == theirs.keys() and all(_equal(mine[k], theirs[k]) for k in mine)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings only: a handle means nothing in another process."""
         return {k: v for k, v in vars(self).items() if k not in _DERIVED}
 
     def __repr__(self) -> str:
-        settings = {k: v for k, v in vars(self).items() if k not in _DERIVED}
+        settings = self.__getstate__()
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
 
 
@@ -175,6 +215,11 @@ class DynamicProgram(Structure):
         """The program."""
 
     @property
+    def recorded_by(self) -> tuple[str, ...]:
+        """The settings that the program depends on, beside the shapes of its fields. Default: all of them."""
+        return tuple(k for k in vars(self) if k not in _DERIVED)
+
+    @property
     def handle(self) -> int:
         """The integer by which machines and compiled graphs refer to this program; the same for equal structures."""
         return self._handle()
@@ -188,7 +233,8 @@ class DynamicProgram(Structure):
         settings = {k: v for k, v in vars(self).items() if k not in _DERIVED}
         tensors = [k for k, v in settings.items() if isinstance(v, Tensor)]
         try:
-            plain = ((k, (Tensor, tuple(v.shape)) if k in tensors else v) for k, v in settings.items())
+            recorded = ((k, settings[k]) for k in self.recorded_by)
+            plain = ((k, (Tensor, tuple(v.shape)) if isinstance(v, Tensor) else v) for k, v in recorded)
             key: object = (type(self), tuple(sorted(plain, key=lambda pair: pair[0])))
             hash(key)
         except TypeError:
@@ -219,6 +265,12 @@ class DynamicProgram(Structure):
                 "depend on its shape only. Bring the values in as a field, in `prepare`"
             ) from error
         return finish(recorder, returned, lengths)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a is b or (a.shape == b.shape and a.device == b.device and bool((a == b).all()))
+    return bool(a == b)
 
 
 def _views(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> list[Affine]:

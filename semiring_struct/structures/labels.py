@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from semiring_struct.ops import prefix_mask, refuse_where, tally
+
 BLANK = -1
 
 
@@ -16,15 +18,17 @@ class LabelCode:
     """What a used part says about the labels: part `p` of a field writes `values[p, q]` into flat slot `slots[p, q]`.
 
     `fields[f]` is None where field `f` says nothing, else `(slots, values)`, both `(parts, q)`; slot -1 writes nothing.
-    Slots that no used part writes hold -1. `shape` is the labels' shape for one instance.
+    Slots that no used part writes hold -1. `shape` is the labels' shape for one instance. Given `slots`, the parts
+    write into that many slots, and the labels are what was written, in the order of the slots, -1 after it.
     """
 
     shape: tuple[int, ...]
     fields: tuple[tuple[Tensor, Tensor] | None, ...]
+    slots: int | None = None
 
     @property
     def size(self) -> int:
-        return int(torch.Size(self.shape).numel())
+        return math.prod(self.shape) if self.slots is None else self.slots
 
     def read(self, events: tuple[Tensor, ...]) -> Tensor:
         """Flat dense events `(batch, parts)` per field -> labels `(batch, *shape)`."""
@@ -36,19 +40,19 @@ class LabelCode:
             used = event.round().to(torch.int64)
             for slots, values in zip(code[0].unbind(1), code[1].unbind(1), strict=True):
                 out = out.index_add(1, self._slots(slots).to(out.device), used * (values - BLANK).to(out.device))
-        return (out[:, : self.size] + BLANK).reshape(batch, *self.shape)
+        return self.labels(out[:, : self.size] + BLANK)
 
     def write(self, parts: tuple[Tensor, ...]) -> Tensor:
         """Used parts `(paths, uses)` per field, -1 for none -> labels `(paths, *shape)`; no dense event is built."""
-        paths = parts[0].shape[0]
-        out = torch.zeros((paths, self.size + 1), dtype=torch.int64, device=parts[0].device)
-        for used, code in zip(parts, self.fields, strict=True):
-            if code is None:
-                continue
-            for slots, values in zip(code[0].unbind(1), code[1].unbind(1), strict=True):
-                at = torch.where(used < 0, self.size, self._slots(slots).to(out.device)[used])
-                out = out.scatter_add(1, at, (values - BLANK).to(out.device)[used])
-        return (out[:, : self.size] + BLANK).reshape(paths, *self.shape)
+        return self.labels(tally(parts, self.fields, self.size))
+
+    def labels(self, written: Tensor) -> Tensor:
+        """What was written, `(paths, size)` with -1 for nothing, as labels `(paths, *shape)`."""
+        if self.slots is not None:
+            wanted = math.prod(self.shape)
+            order = (written == BLANK).to(torch.uint8).argsort(dim=1, stable=True)[:, :wanted]
+            written = torch.nn.functional.pad(written.gather(1, order), (0, wanted - order.shape[1]), value=BLANK)
+        return written.reshape(written.shape[0], *self.shape)
 
     def _slots(self, slots: Tensor) -> Tensor:
         return torch.where(slots < 0, self.size, slots)
@@ -85,3 +89,22 @@ def stored(used: Tensor, full: tuple[int, ...], shape: tuple[int, ...]) -> Tenso
 def where_used(used: Tensor, entry: Tensor) -> Tensor:
     """`entry` where `used`, else -1, flattened to `(batch, uses)`."""
     return torch.where(used, entry, BLANK).flatten(1)
+
+
+def item_code(n: int) -> tuple[Tensor, Tensor]:
+    """The code of a field of `n` items, each of which writes its own index: the labels of sets."""
+    item = torch.arange(n)
+    return code_of((item, item))
+
+
+def items_used(who: str, labels: Tensor, lengths: Tensor) -> Tensor:
+    """The items `(batch, most)` that sorted labels name, -1 for none; raises where they are no set.
+
+    A set has no more items than its instance has positions: what stands in later slots is ignored.
+    """
+    labels = torch.where(prefix_mask(lengths[:, 0], labels.shape[1]), labels, BLANK)
+    used = labels >= 0
+    unsorted = used[:, 1:] & ((labels[:, 1:] <= labels[:, :-1]) | ~used[:, :-1])
+    bad = (labels < BLANK) | (labels >= lengths) | torch.nn.functional.pad(unsorted, (1, 0))
+    refuse_where(bad, f"{who} labels are items in ascending order, each below the length, then -1")
+    return where_used(used, labels)

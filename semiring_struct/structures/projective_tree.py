@@ -7,10 +7,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.ops import refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.heads import above, arcs_of, head_code, heads_of
+from semiring_struct.structures.labels import LabelCode, where_used
 
 
 @final
@@ -66,34 +67,21 @@ class ProjectiveTree(DynamicProgram):
         return total[p.length]
 
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
-        """The arc `h -> d` writes `h` into slot `d`."""
-        nodes = torch.arange(sizes["n"] + 1)
-        head, dependent = torch.meshgrid(nodes, nodes, indexing="ij")
-        return LabelCode((len(nodes),), (code_of((dependent, head)),))
+        """The head of each node."""
+        return head_code(sizes["n"] + 1)
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
         """The arcs; raises where they are no projective tree."""
-        m = sizes["n"] + 1
-        words = torch.cat([labels.new_zeros(len(labels), 1, dtype=torch.bool), prefix_mask(lengths[:, 0], m - 1)], 1)
-        refuse_where(
-            words & ((labels < 0) | (labels > lengths)), "heads must lie in 0..length (0 is the root), one per word"
-        )
-        heads = torch.where(words, labels, 0)
-        event = torch.nn.functional.one_hot(heads.clamp(0, m - 1), m).transpose(-1, -2) * words[:, None, :]
-        refuse_where(~_projective(event.bool(), words), "heads must form a projective tree: no cycle, no crossing arcs")
-        if self.single_root:
-            refuse_where(event[:, 0].sum(-1) > 1, "single_root=True allows one word under the root; heads name several")
-        return (where_used(words, heads * m + torch.arange(m, device=labels.device)),)
+        words, heads = heads_of(labels, lengths, self.single_root)
+        crossing = ~_projective(arcs_of(heads, words), words)
+        refuse_where(crossing, "heads must form a projective tree: no cycle, no crossing arcs")
+        return (where_used(words, heads * labels.shape[1] + torch.arange(labels.shape[1], device=labels.device)),)
 
 
 def _projective(arcs: Tensor, words: Tensor) -> Tensor:
     """Whether every word descends from the root, and from the head of every arc that covers it."""
-    m = arcs.shape[-1]
-    above = arcs | torch.eye(m, dtype=torch.bool, device=arcs.device)
-    for _ in range(max(m - 1, 1).bit_length()):
-        above = (above.float() @ above.float()) > 0          # [h, d]: h is d or an ancestor of d
-    at = torch.arange(m, device=arcs.device)
+    over, at = above(arcs), torch.arange(arcs.shape[-1], device=arcs.device)
     low, high = torch.minimum(at[:, None], at), torch.maximum(at[:, None], at)
     between = (low[..., None] < at) & (at < high[..., None])  # [h, d, k]
-    stray = torch.einsum("bhd,hdk,bhk->b", arcs.float(), between.float(), (~above).float()) > 0
-    return (above[:, 0] | ~words).all(-1) & ~stray
+    stray = torch.einsum("bhd,hdk,bhk->b", arcs.float(), between.float(), (~over).float()) > 0
+    return (over[:, 0] | ~words).all(-1) & ~stray

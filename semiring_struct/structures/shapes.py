@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from semiring_struct.errors import ShapeError
 
-_TOKEN = re.compile(r"([a-z])(?:([+-])(\d+))?$")
+_TOKEN = re.compile(r"([^\W\d_])(?:([+-])(\d+))?$")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 from semiring_struct.ops import prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
+from semiring_struct.structures.brackets import is_binary_tree
 from semiring_struct.structures.labels import LabelCode, code_of, where_used
 
 
@@ -51,7 +52,7 @@ class SpanTree(DynamicProgram):
         shape = fields[0].shape
         if self.labelled is not None or len(fields) != 1 or len(shape) < 3 or shape[-1] == shape[-2]:
             return self
-        return SpanTree(labelled=shape[-2] == shape[-3])
+        return _FORMS[shape[-2] == shape[-3]]
 
     def inside(self, p: Recorder, span: Expression) -> Expression:
         """Spans by left end and width, and by right end and width: each width is one strided product."""
@@ -81,21 +82,9 @@ class SpanTree(DynamicProgram):
         bad = kept & ((labels >= c) | (labels < -1))
         refuse_where(bad, f"SpanTree labels must lie in 0..{c - 1}, or be -1 where there is no span")
         used = kept & (labels >= 0)
-        refuse_where(~_binary(used, lengths[:, 0]), "SpanTree labels must mark the 2n-1 spans of one binary tree")
+        binary = is_binary_tree(used, lengths[:, 0])
+        refuse_where(~binary, "SpanTree labels must mark the 2n-1 spans of one binary tree")
         return (where_used(used, torch.arange(n * n, device=labels.device).reshape(n, n) * c + labels),)
 
 
-def _binary(used: Tensor, lengths: Tensor) -> Tensor:
-    """Whether the marked spans are a full binary tree: leaves, root, `2n - 1` in all, and no two of them cross."""
-    n = used.shape[-1]
-    at = torch.arange(n, device=used.device)
-    count = used.sum((-1, -2)) == (2 * lengths - 1).clamp(min=0)
-    leaves = used.diagonal(0, -2, -1).sum(-1) == lengths
-    last = (lengths - 1).clamp(min=0)
-    root = used[torch.arange(len(lengths), device=used.device), 0, last] | (lengths == 0)
-    # spans (i, j) and (a, b) cross where i < a <= j < b
-    later = (at[:, None] < at).float()
-    mark = used.float()
-    earlier = torch.einsum("bij,ia->baj", mark, later) * (at[:, None] <= at)
-    crossing = torch.einsum("baj,bax,jx->b", earlier, mark, later)
-    return count & leaves & root & (crossing == 0)
+_FORMS = (SpanTree(labelled=False), SpanTree(labelled=True))  # not made anew: compiled graphs know them as constants

@@ -23,6 +23,24 @@ QUERIES = {
 }
 
 
+CTC = ss.CTC(torch.tensor([[1, 2], [2, 2]]), torch.tensor([2, 1]))
+SPACED = ss.constraints.AcceptedSubset(ss.Automaton(torch.tensor([[0, 1], [0, -1]]), torch.tensor([True, True])), 2)
+PREPARED = {
+    "marginals": lambda phi: (ss.marginals(CTC, phi), ss.marginals(SPACED, phi[..., 0])),
+    "entropy": lambda phi: (ss.entropy(CTC, phi), ss.entropy(SPACED, phi[..., 0])),
+    "events": lambda phi: (ss.argmax(CTC, phi), ss.argmax(SPACED, phi[..., 0])),
+    "labels": lambda phi: (ss.argmax(CTC, phi, labels=True), ss.argmax(SPACED, phi[..., 0], labels=True)),
+    "topk": lambda phi: ss.topk(CTC, phi, 2).events,
+}
+
+
+@pytest.mark.parametrize("name", PREPARED)
+def test_one_graph_through_prepare(name):
+    phi = torch.randn(2, 7, 4)
+    compiled = torch.compile(PREPARED[name], fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(phi), PREPARED[name](phi))
+
+
 @pytest.mark.parametrize("name", QUERIES)
 def test_one_graph(name):
     phi = chain()

@@ -41,7 +41,7 @@ def test_one_state_one_result_and_the_global_generator_stays(family: Family):
     assert torch.equal(before, torch.random.get_rng_state())
     for name, tensors in first.items():
         assert all(torch.equal(a, b) for a, b in zip(tensors, again[name], strict=True)), name
-    if float(ss.count(family.structure, phi).min()) > 3:
+    if float(ss.count(family.structure, phi).min()) > 12:      # else two draws may well agree
         for name, tensors in first.items():
             assert not all(torch.equal(a, b) for a, b in zip(tensors, later[name], strict=True)), name
 

@@ -7,6 +7,16 @@ import torch
 
 import semiring_struct as ss
 from semiring_struct import inference
+from semiring_struct.executors.cpu import machine
+
+
+def test_reasons_of_refusal_are_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SEMIRING_STRUCT_EXECUTOR")
+    assert "executor  cpu" in str(ss.explain(ss.SpanTree(), torch.zeros(2, 5, 5)))
+    counting = str(ss.explain(ss.SpanTree(), torch.zeros(2, 5, 5), "count"))
+    assert "refused   cpu: the semiring has no reduction" in counting and "executor  eager" in counting
+    monkeypatch.setattr(machine, "_has_numba", lambda: False)
+    assert "pip install 'semiring-struct[cpu]'" in str(ss.explain(ss.SpanTree(), torch.zeros(2, 5, 5)))
 
 
 def test_a_plan_names_semiring_program_and_executor():
@@ -16,7 +26,20 @@ def test_a_plan_names_semiring_program_and_executor():
     assert "MaxSemiring" in str(ss.explain(ss.SpanTree(), torch.zeros(2, 5, 5), ss.argmax))
 
 
-@pytest.mark.parametrize("name", sorted(set(inference.__all__) - {"Plan", "explain", "program", "score", "einsum"}))
+# no queries of any structure
+OTHERS = {"Beliefs", "Plan", "einsum", "explain", "loopy_belief_propagation", "program", "score", "soft_dtw"}
+SEARCHES = {"beam_search", "greedy"}  # not offered by programs
+
+
+@pytest.mark.parametrize("name", sorted(SEARCHES))
+def test_every_search_has_a_plan(name: str):
+    law = ss.Autoregressive(lambda state, last: (torch.zeros(len(last), 2), state))
+    assert f"Autoregressive.{name.split('_')[0]}" in str(ss.explain(law, torch.zeros(3, 2), name))
+    with pytest.raises(ss.UnsupportedQueryError, match="argmax"):
+        ss.explain(ss.SpanTree(), torch.zeros(5, 5), name)
+
+
+@pytest.mark.parametrize("name", sorted(set(inference.__all__) - OTHERS - SEARCHES))
 def test_every_query_has_a_plan(name: str):
     plan = ss.explain(ss.SpanTree(), torch.zeros(5, 5), name)
     assert name in str(plan) and "eager" in str(plan)

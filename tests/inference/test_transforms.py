@@ -11,7 +11,7 @@ from torch import Tensor
 
 import semiring_struct as ss
 from semiring_struct.executors import operators
-from tests.structures.families import chain, heads, spans
+from tests.structures.families import Family, chain, grammar, heads, spans
 from tests.structures.test_contract import fields
 
 TREE = ss.SpanTree()
@@ -65,6 +65,20 @@ def test_one_graph(query: Callable[..., Any]):
     for seed in range(2):
         phi = spans(4).draw((2,), seed=seed)
         close(compiled(phi), query(ss.SpanTree(), phi))
+
+
+OPEN = (ss.SpanTree(), spans(4, 3)), (ss.PCFG(), grammar(3, 2, 1)), (ss.PCFG(), grammar(3, 2, 1, spans=True))
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(("structure", "family"), OPEN, ids=lambda x: str(x) if isinstance(x, Family) else "")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_one_graph_of_a_form_settled_by_the_potentials(structure: Any, family: Family):
+    phi = family.draw((2,), seed=0)
+    compiled = torch.compile(lambda x: ss.marginals(structure, x), backend="aot_eager", fullgraph=True)
+    close(compiled(phi), ss.marginals(structure, phi))
+    decoded = torch.compile(lambda x: ss.argmax(structure, x, labels=True), backend="aot_eager", fullgraph=True)
+    assert torch.equal(decoded(phi), ss.argmax(structure, phi, labels=True))
 
 
 @pytest.mark.usefixtures("fresh")

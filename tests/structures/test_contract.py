@@ -7,9 +7,9 @@ import torch
 
 import semiring_struct as ss
 from semiring_struct.testing import check_structure
-from tests.structures.families import FAMILIES, SIDED, Family
+from tests.structures.families import FAMILIES, NATIVE, SIDED, Family
 
-every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
+every_family = pytest.mark.parametrize("family", FAMILIES + NATIVE, ids=str)
 
 
 @every_family
@@ -31,7 +31,7 @@ def test_infeasible_instances(family: Family):
     check_structure(family.structure, phi, family.events(), gradients=False, draws=200)
 
 
-@pytest.mark.parametrize("family", SIDED, ids=str)
+@pytest.mark.parametrize("family", SIDED + NATIVE, ids=str)
 def test_lengths(family: Family):
     phi = family.draw((4,), seed=3, forbidden=0.1)
     check_structure(family.structure, phi, family.events, lengths=family.lengths(4, seed=3), sizes=family.sizes)
@@ -43,7 +43,7 @@ def test_several_batch_dims_at_a_larger_scale(family: Family):
     check_structure(family.structure, phi, family.events(), gradients=False, draws=200)
 
 
-@pytest.mark.parametrize("family", SIDED, ids=str)
+@pytest.mark.parametrize("family", SIDED + NATIVE, ids=str)
 def test_padding_changes_nothing(family: Family):
     """Whatever stands past the length, the answers are bitwise the same."""
     lengths = family.lengths(4, seed=5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from torch import Tensor
 import semiring_struct as ss
 
 NEG_INF = float("-inf")
-with np.load(Path(__file__).parent.parent / "data" / "goldens.npz") as archive:
-    GOLDENS = {name: torch.from_numpy(archive[name]) for name in archive.files}
+GOLDENS: dict[str, Tensor] = {}
+for file in ("goldens.npz", "grammars.npz"):
+    with np.load(Path(__file__).parent.parent / "data" / file) as archive:
+        GOLDENS |= {name: torch.from_numpy(archive[name]) for name in archive.files}
 Potentials = Any
 
 
@@ -136,6 +138,21 @@ def test_torch_struct_heads(name: str, single_root: bool):
     compare(ss.ProjectiveTree(single_root=single_root), phi, golden, lengths_of(golden), back)
 
 
+@pytest.mark.parametrize("name", ["a", "b_len"])
+def test_torch_struct_grammar(name: str):
+    """Answers and their gradients come in three tensors."""
+    golden = case(f"torch_struct/pcfg/{name}/")
+    theirs = ("roots", "rules", "terms")
+    phi = ss.PCFGPotentials(*(golden[field] for field in theirs))
+    for answer in ("marginals", "argmax", "R", "grad_of_R_dot_marginals", "grad_of_entropy"):
+        golden[answer] = joined(golden.pop(f"{answer}/{field}") for field in theirs)
+    compare(ss.PCFG(), phi, golden, lengths_of(golden), joined)
+
+
+def joined(fields: Iterable[Tensor]) -> Tensor:
+    return torch.cat([field.flatten(1) for field in fields], 1)
+
+
 @pytest.mark.parametrize("name", ["a", "b", "c"])
 def test_torch_struct_alignment(name: str):
     """Their path runs over cells, each scored with the step that entered it; the first one is entered by a match."""
@@ -230,3 +247,52 @@ def test_synjax_hmm():
     models = [phi._replace(transition=phi.transition.expand(2, 3, 3, 3)) for phi in models]
     compare(ss.LinearChain(), models[0], golden, lengths, edges_of)
     compare_divergences(ss.LinearChain(), *models, golden, lengths)
+
+
+def grammar_case(name: str, part: str) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs of a case, and a zero field over spans. Its scores of words are not normalised; root and rules are."""
+    given = case(f"synjax/{name}/{part}/")
+    batch, n, _ = given["preterminal_scores"].shape
+    return given, given["root"].new_zeros(batch, n, n, given["root"].shape[-1])
+
+
+def symbols_of(event: Any) -> Tensor:
+    return torch.cat([event.span.flatten(1), event.term.flatten(1)], 1)
+
+
+@pytest.mark.parametrize("size", ["small", "medium"])
+def test_synjax_grammar(size: str):
+    golden, potentials = case(f"synjax/pcfg.{size}/out/"), []
+    for part in ("in", "in2") if size == "small" else ("in",):
+        given, span = grammar_case(f"pcfg.{size}", part)
+        rule = given["rule"].flatten(-2).log_softmax(-1)
+        potentials.append(
+            ss.PCFGPotentials(
+                given["root"].log_softmax(-1), rule.reshape(given["rule"].shape), given["preterminal_scores"], span
+            )
+        )
+    lengths = case(f"synjax/pcfg.{size}/in/")["lengths"]
+    for answer in ("marginals", "argmax"):
+        golden[answer] = torch.cat([golden[f"{answer}.chart"].flatten(1), golden[f"{answer}.tags"].flatten(1)], 1)
+    brute = case(f"synjax/pcfg.{size}/brute/")
+    if brute:
+        golden |= {"max": brute["max_score"], "count": brute["n_structures"]}
+        golden["kmax"] = brute["top5_scores"].T.nan_to_num(nan=NEG_INF)
+        golden |= {"cross_entropy": golden["cross_entropy_to_2"], "kl": golden["kl_to_2"]}
+        compare_divergences(ss.PCFG(), *potentials, golden, lengths)
+    compare(ss.PCFG(), potentials[0], golden, lengths, symbols_of)
+
+
+@pytest.mark.parametrize("size", ["small", "medium"])
+def test_synjax_low_rank_grammar(size: str):
+    """Their charts are labelled by ranks, so only words are compared."""
+    golden, given = case(f"synjax/td_pcfg.{size}/out/"), case(f"synjax/td_pcfg.{size}/in/")
+    factors = {k: v.log_softmax(-1) for k, v in given.items() if k.startswith(("nt", "rank", "root"))}
+    phi = ss.LowRankPCFGPotentials(
+        factors["root"], factors["nt_to_rank"], factors["rank_to_left_nt"].transpose(1, 2),
+        factors["rank_to_right_nt"].transpose(1, 2), given["preterminal_scores"],
+    )  # fmt: skip
+    kept = {"log_partition": golden["log_partition"], "entropy": golden["entropy"]}
+    if "marginals.tags" in golden:
+        kept["marginals"] = golden["marginals.tags"].double()
+    compare(ss.LowRankPCFG(), phi, kept, given["lengths"], lambda event: event.term)

@@ -9,10 +9,25 @@ import torch
 from torch import Tensor
 
 import semiring_struct as ss
-from tests.structures.families import FAMILIES, SIDED, Family, alignment, chain, heads, one_of, segments, spans
+from tests.structures.families import (
+    LABELLED,
+    SIDED,
+    Family,
+    alignment,
+    bits,
+    chain,
+    ctc,
+    heads,
+    held,
+    neighbours,
+    one_of,
+    segments,
+    spans,
+    subset,
+)
 from tests.structures.test_contract import fields
 
-untied = [family for family in FAMILIES if "tied" not in family.name]
+untied = [family for family in LABELLED if "tied" not in family.name]
 
 
 def events_of(family: Family, *lengths: int) -> Any:
@@ -39,6 +54,8 @@ def test_every_event_comes_back(family: Family):
 @pytest.mark.parametrize("family", [family for family in SIDED if family in untied], ids=str)
 def test_past_the_length_labels_are_blank_on_the_way_out_and_ignored_on_the_way_in(family: Family):
     lengths = tuple(max(0, size - 1) for size in family.sizes)
+    if not len(fields(family.events(*lengths))[0]):
+        lengths = family.sizes
     how = tuple(torch.tensor(n) for n in lengths) if len(lengths) > 1 else torch.tensor(lengths[0])
     events, like = events_of(family, *lengths)
     first = family.kind(*(field[0] for field in fields(events)))
@@ -53,7 +70,7 @@ def beyond(family: Family, lengths: tuple[int, ...], labels: Tensor) -> Tensor:
     """Which slots of the labels stand past the length, in all their dims that positions index."""
     count = lengths[0] + 1 if isinstance(family.structure, ss.ProjectiveTree) else lengths[0]
     past = torch.arange(labels.shape[0]) >= count
-    if isinstance(family.structure, ss.SpanTree):
+    if isinstance(family.structure, ss.SpanTree | ss.PCFG):
         return past[:, None] | past
     return past.reshape(-1, *([1] * (labels.dim() - 1))).expand_as(labels)
 
@@ -86,6 +103,12 @@ def test_what_the_labels_say():
     assert path.match.nonzero().tolist() == [[1, 1]]
     assert path.delete.nonzero().tolist() == [[0, 1]]
     assert path.insert.nonzero().tolist() == [[0, 0], [2, 2]]
+    assert ss.Subset(at_most=3).to_labels(torch.tensor([0.0, 1.0, 0.0, 1.0])).tolist() == [1, 3, -1]
+    assert ss.BitVector().to_labels(torch.tensor([1.0, 0.0, 1.0])).tolist() == [0, 2, -1]
+    taken = ss.CorrelatedSubset(2).from_labels(torch.tensor([1, 2]), neighbours(4, 2).draw((), 0))
+    assert (taken.item.tolist(), taken.pair.tolist()) == ([0, 1, 1, 0], [0, 1, 0])
+    emitted = ss.CTC(torch.tensor([2, 2])).from_labels(torch.tensor([2, 0, 2, 2]), torch.zeros(4, 3))
+    assert emitted.argmax(-1).tolist() == [2, 0, 2, 2]
 
 
 SPAN_BASE = [[0, 0, -1, 0], [-1, 0, -1, -1], [-1, -1, 0, 0], [-1, -1, -1, 0]]
@@ -128,6 +151,21 @@ BAD: list[tuple[str, Family, Any]] = [
     ("heads: crossing arcs", heads(5), [-1, 3, 4, 0, 0]),
     ("heads: an arc over the root's", heads(4), [-1, 3, 0, 0]),
     ("heads: two roots", heads(4, single_root=True), [-1, 0, 0, 2]),
+    ("bits: above", bits(3), [0, 3, -1]),
+    ("bits: below -1", bits(3), [0, -2, -1]),
+    ("bits: twice the same", bits(3), [1, 1, -1]),
+    ("subset: descending", subset(4, 2), [3, 1]),
+    ("subset: one too few", subset(4, 2), [1, -1]),
+    ("subset: a gap", subset(4, 2), [-1, 1]),
+    ("neighbours: one too few", neighbours(4, 2), [1, -1]),
+    ("held: above", held(4, 2), [0, 1, 2, 2]),
+    ("held: not from the first", held(4, 2), [1, 1, 1, 1]),
+    ("held: not to the last", held(4, 2), [0, 0, 0, 0]),
+    ("held: backwards", held(4, 2), [0, 1, 0, 1]),
+    ("ctc: above", ctc(4, 3, (1, 1)), [1, 0, 1, 3]),
+    ("ctc: no blank between", ctc(4, 3, (1, 1)), [1, 1, 0, 0]),
+    ("ctc: another symbol", ctc(4, 3, (1, 1)), [1, 0, 2, 0]),
+    ("ctc: one too many", ctc(4, 3, (1,)), [1, 0, 1, 0]),
     ("alignment: kind above", alignment(2, 2), [[2, 0], [0, 1]]),
     ("alignment: kind negative", alignment(2, 2), [[-1, 0], [0, 1]]),
     ("alignment: match beyond the last column", alignment(2, 2), [[1, 0], [0, 2]]),
@@ -154,7 +192,7 @@ def test_bad_labels_are_refused(family: Family, labels: Any):
         ss.log_prob(family.structure, phi, mixed)
 
 
-@pytest.mark.parametrize("family", SIDED, ids=str)
+@pytest.mark.parametrize("family", [family for family in SIDED if family in LABELLED], ids=str)
 def test_labels_of_a_wrong_shape_or_kind(family: Family):
     phi = family.draw((2,), seed=0)
     labels = ss.argmax(family.structure, phi, labels=True)

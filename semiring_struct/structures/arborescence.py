@@ -1,0 +1,87 @@
+"""Non-projective dependency trees: spanning arborescences of a directed graph."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from semiring_struct.kernels.branching import best_heads, distinct_trees, k_best_trees
+from semiring_struct.kernels.elimination import drawn_heads, log_trees, log_trees_and_arcs
+from semiring_struct.ops import refuse_where
+from semiring_struct.structures.heads import above, arcs_of, head_code, heads_of
+from semiring_struct.structures.kinds import LogPartition
+from semiring_struct.structures.labels import LabelCode, where_used
+from semiring_struct.structures.natives import Fields
+
+
+@final
+class Arborescence(LogPartition):
+    r"""Dependency trees over `n` words, crossing arcs allowed: every word has a head, and there is no cycle.
+
+    .. math:: \bigoplus_{\text{trees}} \bigotimes_{(h, d)} w_{h,d}
+
+    Shape (after any batch dims), with `m = n + 1` and node 0 the root symbol:
+        - arc: `(m, m)`; `[h, d]` scores the arc from head `h` to dependent `d`. Column 0 and the diagonal are ignored.
+        - event: the same. labels: `(m)`, the head of each node; entry 0 is -1 and is ignored when read.
+        - lengths count words, `0..n`.
+
+    `single_root=True` keeps the trees in which exactly one word hangs from the root.
+
+    Cost: `O(n^3)` for sums, `O(n^2)` for each draw and for each round of decoding; the k best and draws without
+    replacement take `n` times that for each tree.
+    Reference: Koo et al. 2007, sec. 3 [koo2007]; McDonald et al. 2005, sec. 2.2 [mcdonald2005].
+    """
+
+    event_dim = 2
+    shapes = {"arc": "n+1 n+1"}
+    uses_parts_once = True
+
+    def __init__(self, single_root: bool = False):
+        self.single_root = single_root
+
+    def partition(self, fields: Fields, lengths: Tensor) -> Tensor:
+        """By elimination of words."""
+        return log_trees(fields[0], lengths[:, 0], self.single_root)
+
+    def partition_and_marginals(self, fields: Fields, lengths: Tensor) -> tuple[Tensor, ...]:
+        """By elimination, undone."""
+        return log_trees_and_arcs(fields[0], lengths[:, 0], self.single_root)
+
+    def best(self, fields: Fields, lengths: Tensor) -> tuple[Tensor, ...]:
+        """By contraction of cycles."""
+        feasible, heads = best_heads(fields[0], lengths[:, 0], self.single_root)
+        return feasible, _entries(heads)
+
+    def k_best(self, fields: Fields, lengths: Tensor, k: int) -> tuple[Tensor, ...]:
+        """By best-first search over sets of trees."""
+        real, heads = k_best_trees(fields[0], lengths[:, 0], self.single_root, k)
+        return real, _entries(heads)
+
+    def draws(self, fields: Fields, lengths: Tensor, number: int, seed: Tensor) -> tuple[Tensor, ...]:
+        """By undoing the elimination at random."""
+        feasible, heads = drawn_heads(fields[0], lengths[:, 0], self.single_root, number, seed)
+        return feasible, _entries(heads)
+
+    def distinct_draws(self, fields: Fields, lengths: Tensor, k: int, seed: Tensor) -> tuple[Tensor, ...]:
+        """By best-first search over sets of trees with perturbed weights."""
+        perturbed, heads = distinct_trees(fields[0], lengths[:, 0], self.single_root, k, seed)
+        return perturbed, _entries(heads)
+
+    def label_code(self, sizes: dict[str, int]) -> LabelCode:
+        """The head of each node."""
+        return head_code(sizes["n"] + 1)
+
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
+        """The arcs; raises where they are no tree."""
+        words, heads = heads_of(labels, lengths, self.single_root)
+        cycle = ~(above(arcs_of(heads, words))[:, 0] | ~words).all(-1)
+        refuse_where(cycle, "heads must form a tree: every word descends from the root")
+        return (_entries(torch.where(words, heads, -1)),)
+
+
+def _entries(heads: Tensor) -> Tensor:
+    """Heads `(paths, m)`, -1 for none, as flat indices of `[head, dependent]`."""
+    m = heads.shape[1]
+    return where_used(heads >= 0, heads * m + torch.arange(m, device=heads.device))

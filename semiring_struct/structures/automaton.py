@@ -1,0 +1,81 @@
+"""Deterministic finite automata over symbols: which sequences a model may write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semiring_struct.errors import ShapeError
+from semiring_struct.ops import NEG_INF, refuse_where
+
+
+@dataclass(frozen=True, eq=False)
+class Automaton:
+    """States 0 to q-1, of which 0 is the first.
+
+    `moves (q, v)` int64: `[s, x]` is the state after symbol `x` in state `s`, -1 where `x` is not allowed there.
+    `accepting (q)` bool: in which states a sequence may end.
+    Raises `TypeError`, `ShapeError` or `ValueError` for tensors that are no such tables.
+    """
+
+    moves: Tensor
+    accepting: Tensor
+
+    def __post_init__(self) -> None:
+        if self.moves.dtype != torch.int64 or self.accepting.dtype != torch.bool:
+            raise TypeError(
+                f"Automaton needs moves int64 and accepting bool; got {self.moves.dtype} and {self.accepting.dtype}"
+            )
+        if self.moves.dim() != 2 or self.accepting.shape != self.moves.shape[:1] or not self.moves.numel():
+            raise ShapeError(
+                "Automaton needs moves (states, symbols) and accepting (states), one state and symbol or more; got "
+                f"{tuple(self.moves.shape)} and {tuple(self.accepting.shape)}"
+            )
+        states = self.moves.shape[0]
+        refuse_where((self.moves < -1) | (self.moves >= states), f"moves lie in 0..{states - 1}, or are -1 for none")
+
+    def completable(self, steps: int, stop: int | None) -> Tensor:
+        """`(steps + 1, q)` bool: `[r, s]` says whether, from state `s`, a sequence can end well with `r` symbols left.
+
+        Without a `stop` symbol a sequence ends when none are left; with one it may end before, by that symbol.
+        """
+        rows, states = [self.accepting], torch.arange(len(self.accepting), device=self.moves.device)
+        for _ in range(steps):
+            rows.append(self.allowed(states, rows[-1], stop).any(-1))
+        return torch.stack(rows)
+
+    def allowed(self, states: Tensor, completable: Tensor, stop: int | None) -> Tensor:
+        """Which symbols may follow: `(rows, v)`, for the rows' states `(rows)`.
+
+        `completable (q)` or `(rows, q)`: the states from which one can still end well once the symbol is written.
+        """
+        after = self.moves[states]
+        reached = after.clamp(min=0)
+        good = completable[reached] if completable.dim() == 1 else completable.gather(1, reached)
+        if stop is not None:
+            ended = self.accepting[reached[:, stop : stop + 1]]
+            good = torch.cat([good[:, :stop], ended, good[:, stop + 1 :]], 1)
+        return (after >= 0) & good
+
+    def weights(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights, 0 or `-inf`, in the dtype and on the device of `like`: to read the automaton as a program does.
+
+        Shape: starting `(q)`; moving `(v, q, q)`, `[x, s, s']`; accepting `(q)`.
+        """
+        states = torch.arange(len(self.accepting), device=self.moves.device)
+        may = (states == 0, self.moves.T.unsqueeze(-1) == states, self.accepting)
+        starting, moving, accepting = (torch.where(m, 0.0, NEG_INF).to(like) for m in may)
+        return starting, moving, accepting
+
+    def accepts(self, symbols: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Whether each sequence `(batch, n)` of symbols, up to its length `(batch,)`, is accepted, `(batch,)` bool."""
+        if lengths is None:
+            lengths = symbols.new_full(symbols.shape[:1], symbols.shape[1])
+        moves, accepting = self.moves.to(symbols.device), self.accepting.to(symbols.device)
+        state = torch.zeros_like(lengths)
+        for i in range(symbols.shape[1]):
+            after = moves[state.clamp(min=0), symbols[:, i].clamp(0, moves.shape[1] - 1)]
+            state = torch.where(i < lengths, torch.where(state < 0, -1, after), state)
+        return (state >= 0) & accepting[state.clamp(min=0)]

@@ -1,0 +1,42 @@
+"""Dependency trees as heads: what arborescences, projective or not, have in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.structures.labels import LabelCode, code_of
+
+
+def head_code(m: int) -> LabelCode:
+    """The arc `h -> d` writes `h` into slot `d` of `(m,)`; slot 0, the root's, stays -1."""
+    nodes = torch.arange(m)
+    head, dependent = torch.meshgrid(nodes, nodes, indexing="ij")
+    return LabelCode((m,), (code_of((dependent, head)),))
+
+
+def heads_of(labels: Tensor, lengths: Tensor, single_root: bool) -> tuple[Tensor, Tensor]:
+    """Which nodes are words `(batch, m)`, and their heads, 0 elsewhere; refuses heads out of range and second roots."""
+    root = torch.zeros_like(labels[:, :1], dtype=torch.bool)
+    words = torch.cat([root, prefix_mask(lengths[:, 0], labels.shape[1] - 1)], 1)
+    bad = words & ((labels < 0) | (labels > lengths))
+    refuse_where(bad, "heads must lie in 0..length (0 is the root), one per word")
+    if single_root:
+        several = (words & (labels == 0)).sum(-1) > 1
+        refuse_where(several, "single_root=True allows one word under the root; heads name several")
+    return words, torch.where(words, labels, 0)
+
+
+def arcs_of(heads: Tensor, words: Tensor) -> Tensor:
+    """Heads as a boolean `(batch, m, m)`, `[head, dependent]`."""
+    return torch.nn.functional.one_hot(heads, heads.shape[1]).transpose(-1, -2).bool() & words[:, None, :]
+
+
+def above(arcs: Tensor) -> Tensor:
+    """`[h, d]`: h is d or an ancestor of d, `(batch, m, m)`, by doubling the length of paths."""
+    m = arcs.shape[-1]
+    out = arcs | torch.eye(m, dtype=torch.bool, device=arcs.device)
+    for _ in range(max(m - 1, 1).bit_length()):
+        out = (out.float() @ out.float()) > 0
+    return out
