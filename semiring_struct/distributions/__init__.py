@@ -10,8 +10,9 @@ from semiring_struct.distributions.named import (
     SemiMarkovCRF,
     TreeCRF,
 )
+from semiring_struct.distributions.trace import TraceDistribution
 
 __all__ = [
     "HMM", "AlignmentCRF", "LinearChainCRF", "ProjectiveDependencyCRF", "SemiMarkovCRF", "StructDistribution",
-    "TreeCRF", "kl_of_structures",
+    "TraceDistribution", "TreeCRF", "kl_of_structures",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ def aligned(p: Queries, q: Queries) -> tuple[Any, Any]:
     lengths, `ShapeError` for event shapes that differ or batch dims that do not broadcast.
     """
     one, two = (open_door(d.structure, d.log_potentials, d.lengths) for d in (p, q))
-    if type(one.structure) is not type(two.structure) or one.structure.handle != two.structure.handle:
+    if not one.structure.same_as(two.structure):
         raise UnsupportedQueryError(f"both need the same structure; got {p.structure!r} and {q.structure!r}")
     if one.events != two.events:
         raise ShapeError(f"both need events of the same shape; got {one.events} and {two.events}")

@@ -19,11 +19,11 @@ from semiring_struct.distributions.checked import (
     checked_potentials,
     full_support,
 )
-from semiring_struct.distributions.fields import fields_of, map_fields, pack_like
 from semiring_struct.distributions.queries import Queries
 from semiring_struct.distributions.spread import part_variances
 from semiring_struct.distributions.support import StructureSupport, log_potentials_constraint
 from semiring_struct.inference.door import open_door
+from semiring_struct.inference.fields import fields_of, map_fields, pack_like
 from semiring_struct.structures import Structure
 
 
@@ -127,9 +127,7 @@ class StructDistribution(Queries, Distribution):
         events = full_support(open_door(self.structure, self.log_potentials, self.lengths))
         ones = [1] * len(self._batch_shape)
         batch = self._batch_shape if expand else ones
-        return map_fields(
-            lambda e: e.reshape(len(e), *ones, *e.shape[1:]).expand(len(e), *batch, *e.shape[1:]), events
-        )
+        return map_fields(lambda e: e.reshape(len(e), *ones, *e.shape[1:]).expand(len(e), *batch, *e.shape[1:]), events)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         """The same distribution with its batch dims expanded; takes no memory and keeps type and lengths."""

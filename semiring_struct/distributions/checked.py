@@ -8,9 +8,9 @@ import torch
 from torch import Size, Tensor
 
 from semiring_struct import inference
-from semiring_struct.distributions.fields import as_lengths, fields_of, pack_like
 from semiring_struct.errors import ShapeError, UnsupportedQueryError
 from semiring_struct.inference.door import Door
+from semiring_struct.inference.fields import as_lengths, fields_of, pack_like
 from semiring_struct.ops import refuse_where
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from semiring_struct import inference
 from semiring_struct.distributions.aligned import aligned
-from semiring_struct.distributions.fields import map_fields
 from semiring_struct.inference import Plan
 from semiring_struct.inference.door import open_door
+from semiring_struct.inference.fields import map_fields
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Semiring
 from semiring_struct.structures import Structure

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from semiring_struct import inference
-from semiring_struct.distributions.fields import as_lengths, fields_of, pack_like
 from semiring_struct.inference.door import Door, open_door
+from semiring_struct.inference.fields import as_lengths, fields_of, pack_like
 from semiring_struct.structures import Structure
 
 CHUNK = 32

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint
 
 from semiring_struct import inference
-from semiring_struct.distributions.fields import fields_of, map_fields
+from semiring_struct.inference.fields import fields_of, map_fields
 from semiring_struct.structures import Structure
 
 
