@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semiring_struct.inference.oracles import offered
 from semiring_struct.testing._parts import Fields, Parts
 from semiring_struct.testing._truth import NEG_INF, Truth, codes
 
@@ -30,6 +31,10 @@ class Case:
     lengths: Lengths
     generator: torch.Generator = field(repr=False)
     complete: bool = True
+
+    def offers(self, query: str) -> bool:
+        """Does the structure answer this query? Scores need no structure at all."""
+        return query == "score" or query in offered(self.structure)
 
     @cached_property
     def potentials(self) -> Fields:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from semiring_struct import inference, semirings
+from semiring_struct.errors import UnsupportedQueryError
+from semiring_struct.inference.oracles import NEEDS, offered
 from semiring_struct.testing._case import Case, Lengths
 from semiring_struct.testing._compare import close, require
 from semiring_struct.testing._parts import Fields, fields_of
@@ -16,14 +18,35 @@ from semiring_struct.testing._truth import NEG_INF
 
 def answers(structure: Any, potentials: Fields, lengths: Lengths) -> dict[str, tuple[Tensor, ...]]:
     """Some queries of every kind, as tuples of tensors."""
-    best = inference.topk(structure, potentials, 2, lengths=lengths)
-    return {
-        "log_partition": (inference.log_partition(structure, potentials, lengths=lengths),),
-        "marginals": fields_of(inference.marginals(structure, potentials, lengths=lengths)),
-        "argmax": fields_of(inference.argmax(structure, potentials, lengths=lengths)),
-        "entropy": (inference.entropy(structure, potentials, lengths=lengths),),
-        "topk": (best.scores, *fields_of(best.events)),
+    names = ("log_partition", "marginals", "argmax", "max_score", "entropy")
+    known = offered(structure)
+    found = {
+        name: fields_of(getattr(inference, name)(structure, potentials, lengths=lengths))
+        for name in names
+        if name in known
     }
+    if "topk" in known:
+        best = inference.topk(structure, potentials, 2, lengths=lengths)
+        found["topk"] = (best.scores, *fields_of(best.events))
+    return found
+
+
+def check_unsupported(case: Case) -> None:
+    """A query that the structure does not offer is refused with the names of those it does."""
+    known, potentials = offered(case.structure), case.potentials
+    extra = {
+        "renyi_entropy": (2.0,), "log_prob": (potentials,),
+        **dict.fromkeys(("topk", "beam_search", "sample_without_replacement"), (1,)),
+        **dict.fromkeys(("kl", "cross_entropy", "expectation", "variance", "covariance_vp", "contains"), (potentials,)),
+    }  # fmt: skip
+    for name in sorted(NEEDS.keys() - set(known) - {"evaluate"}):
+        try:
+            getattr(inference, name)(case.structure, potentials, *extra.get(name, ()), lengths=case.lengths)
+        except UnsupportedQueryError as error:
+            complete = all(other in str(error) for other in known)
+            require(complete, name, f"the refusal does not say what is offered: {error}")
+        else:
+            raise AssertionError(f"{name}: not offered, yet an answer came back")
 
 
 def check_batch_dims(case: Case) -> None:
@@ -69,12 +92,16 @@ def check_precisions(case: Case) -> None:
         expected = {
             "log_partition": exact.batched(exact.truth.log_partition(exact.phi)),
             "entropy": exact.batched(exact.truth.entropy(exact.phi)),
+            "max_score": exact.batched(exact.scores.max(0).values),
         }
         for name, value in expected.items():
+            if name not in found:
+                continue
             require(found[name][0].dtype == out, f"{name} of {dtype}", f"dtype {found[name][0].dtype}")
             close(f"{name} of {dtype}", found[name][0].double(), value, 1e-4)
-        marginals = case.parts.rebuild(found["marginals"])
-        close(f"marginals of {dtype}", case.parts.flat(marginals).double(), exact.truth.marginals(exact.phi), 1e-4)
+        if "marginals" in found:
+            marginals = case.parts.flat(case.parts.rebuild(found["marginals"]))
+            close(f"marginals of {dtype}", marginals.double(), exact.truth.marginals(exact.phi), 1e-4)
 
 
 def check_semirings(case: Case) -> None:

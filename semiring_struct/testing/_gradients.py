@@ -20,7 +20,10 @@ Query = Callable[[Tensor], Tensor]
 
 
 def queries(case: Case) -> dict[str, tuple[Query, Query]]:
-    """Name -> (the query, the truth), each from flat potentials `(instances, parts)` to `(*batch,)` or parts."""
+    """Name -> (the query, the truth), each from flat potentials `(instances, parts)` to `(*batch,)` or parts.
+
+    Those that the structure offers; a name may go on after the query's own.
+    """
     psi = torch.where(case.phi == NEG_INF, NEG_INF, case.noise(*case.phi.shape))
     values = case.noise(*case.phi.shape)
     along = torch.einsum("sbd,bd->sb", case.truth.events, values)
@@ -36,7 +39,7 @@ def queries(case: Case) -> dict[str, tuple[Query, Query]]:
     def log_prob_of_best(phi: Tensor) -> Tensor:
         return torch.where(phi == NEG_INF, 0.0, phi * rows).sum(-1) - truth.log_partition(phi)
 
-    return {
+    every: dict[str, tuple[Query, Query]] = {
         "log_partition": (lambda phi: inference.log_partition(structure, fields(phi), **how), truth.log_partition),
         "marginals": (flat_marginals, truth.marginals),
         "log_prob": (lambda phi: inference.log_prob(structure, fields(phi), event, **how), log_prob_of_best),
@@ -62,6 +65,7 @@ def queries(case: Case) -> dict[str, tuple[Query, Query]]:
             lambda phi: truth.mean(phi, along),
         ),
     }
+    return {name: pair for name, pair in every.items() if case.offers(name.split()[0])}
 
 
 def gradient_of(name: str, query: Query, phi: Tensor, weights: Tensor) -> Tensor:

@@ -67,6 +67,16 @@ def check_expectations(case: Case) -> None:
     close("covariance_vp", case.parts.flat(found), case.truth.covariance_vp(case.phi, columns[0]), MARGINAL)
 
 
+def check_score(case: Case) -> None:
+    """`<event, potentials>` of every event listed."""
+    events = case.truth.events
+    potentials, _ = case.spread(len(events))
+    scores = inference.score(case.structure, potentials, case.parts.fields(events))
+    listed = case.batched(case.truth.scores(case.phi))
+    blank = case.batched(~case.truth.listed)
+    close("score", torch.where(blank, NEG_INF, scores), listed, LOG_Z)
+
+
 def check_log_prob(case: Case) -> None:
     """Every event has its log-probability; everything else, near misses included, has -inf."""
     events, known = case.truth.events, case.truth.log_probabilities(case.phi)
@@ -78,15 +88,19 @@ def check_log_prob(case: Case) -> None:
     potentials, lengths = case.spread(len(rows))
     found = inference.log_prob(case.structure, potentials, case.parts.fields(rows), lengths=lengths)
     close("log_prob", found, expected.reshape(len(rows), *case.parts.batch), 10 * LOG_Z)
-    scores = inference.score(case.structure, potentials, case.parts.fields(rows))
-    listed = case.batched(case.truth.scores(case.phi))[: len(events)]
-    blank = case.batched(~case.truth.listed)
-    close("score", torch.where(blank, NEG_INF, scores[: len(events)]), listed, LOG_Z)
-    if case.complete:
-        members = torch.stack([(codes == code) & real for code, real in member_codes(case)]).any(0)
-        inside = inference.contains(case.structure, potentials, case.parts.fields(rows), lengths=lengths)
-        wrong = inside.reshape(len(rows), -1) != members
-        require(not wrong.any(), "contains", f"wrong for rows {wrong.nonzero()[:5].tolist()} of events and near misses")
+
+
+def check_contains(case: Case) -> None:
+    """Every event is a structure, forbidden or not; near misses are only where they are listed too."""
+    if not case.complete:
+        return
+    rows = torch.cat([case.truth.events, near_misses(case.truth.events)])
+    codes = case.code(rows)
+    potentials, lengths = case.spread(len(rows))
+    members = torch.stack([(codes == code) & real for code, real in member_codes(case)]).any(0)
+    inside = inference.contains(case.structure, potentials, case.parts.fields(rows), lengths=lengths)
+    wrong = inside.reshape(len(rows), -1) != members
+    require(not wrong.any(), "contains", f"wrong for rows {wrong.nonzero()[:5].tolist()} of events and near misses")
 
 
 def member_codes(case: Case) -> list[tuple[Tensor, Tensor]]:

@@ -17,6 +17,28 @@ from semiring_struct.testing._truth import Truth
 Events = Fields | Callable[..., Fields] | None
 
 
+# (a query that a check is about, the check)
+FIRST = (
+    ("log_partition", _sums.check_partition),
+    ("marginals", _sums.check_marginals),
+    ("count", _sums.check_count),
+)
+FEASIBLE = (
+    ("entropy", _sums.check_entropies),
+    ("expectation", _sums.check_expectations),
+    ("score", _sums.check_score),
+    ("log_prob", _sums.check_log_prob),
+    ("contains", _sums.check_contains),
+    ("enumerate_events", _sums.check_enumeration),
+    ("argmax", _best.check_best),
+    ("topk", _best.check_topk),
+    ("argmax", _best.check_ties),
+    ("log_partition", _gradients.check_curvature),
+    ("evaluate", _forms.check_semirings),
+    ("argmax", _labels.check_labels),
+)
+
+
 def check_structure(
     structure: Any,
     log_potentials: Fields,
@@ -28,10 +50,11 @@ def check_structure(
     gradients: bool = True,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Check every query of `structure` on `log_potentials` (any batch dims, `-inf` allowed) against enumeration.
+    """Check every query that `structure` offers on `log_potentials` (any batch dims, `-inf` allowed) by enumeration.
 
     Args:
-        structure: a `DynamicProgram`; its `event_dim` says how many trailing dims each field has.
+        structure: of any kind (its program or native methods say which queries it offers); its `event_dim` says how
+            many trailing dims each field has.
         log_potentials: a float tensor or tuple of them, each `(*batch, ...)`; small, since everything is enumerated.
         events: all structures of one instance, independent of the program under test: a tensor `(s, ...)` (a tuple
             of them for several fields) shared by all instances, 0/1 or counts, forbidden ones included. With
@@ -55,9 +78,7 @@ def check_structure(
     if len(feasible) < case.parts.instances:
         _infeasible.check_refusals(case)
         _infeasible.check_values(case.select((~case.feasible).nonzero().squeeze(-1)))
-    _sums.check_partition(case)
-    _sums.check_marginals(case)
-    _sums.check_count(case)
+    _run(case, FIRST)
     if len(feasible) == 0:
         return
     if len(feasible) < case.parts.instances:
@@ -67,24 +88,24 @@ def check_structure(
         _gradients.check_finite_differences(case.select(torch.arange(min(2, case.parts.instances))))
 
 
+def _run(case: Case, checks: Sequence[tuple[str, Callable[[Case], None]]]) -> None:
+    """The checks of the queries that the structure offers."""
+    for query, check in checks:
+        if case.offers(query):
+            check(case)
+
+
 def check_feasible(case: Case, sizes: tuple[int, ...], draws: int) -> None:
     """All families of queries on instances that have at least one structure each."""
-    _sums.check_entropies(case)
-    _sums.check_expectations(case)
-    _sums.check_log_prob(case)
-    _sums.check_enumeration(case)
-    _best.check_best(case)
-    _best.check_topk(case)
-    _best.check_ties(case)
-    _draws.check_sample(case, draws)
+    _run(case, FEASIBLE)
+    for query, check in (("sample", _draws.check_sample), ("sample_without_replacement", _draws.check_distinct)):
+        if case.offers(query):
+            check(case, draws)
     _draws.check_reproducible(case)
-    _draws.check_without_replacement(case, draws)
     _gradients.check_gradients(case)
-    _gradients.check_curvature(case)
-    _forms.check_semirings(case)
     _forms.check_precisions(case)
     _forms.check_batch_dims(case)
-    _labels.check_labels(case)
+    _forms.check_unsupported(case)
     if sizes:
         _forms.check_masks(case, sizes)
 
