@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import overhead, report, session
+from benchmarks import overhead, report, scaling, session
 from benchmarks.cases import FAMILIES, Case, parse, queries
 from benchmarks.conditions import conditions
 from benchmarks.contenders import PEERS
@@ -36,6 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="threads that torch may use (default: 1)")
     parser.add_argument("--seconds", type=float, default=5.0, help="time per query over all contenders (default: 5)")
     parser.add_argument("--rounds", type=int, default=3, help="least number of rounds (default: 3)")
+    parser.add_argument("--scale", metavar="n|c|batch", help="multiply this size of every case by 2, 4 and 8 instead")
     parser.add_argument("--heavy", action="store_true", help="also what needs more than 4 GiB")
     parser.add_argument("--memory", action="store_true", help="also peak memory, each call in a process of its own")
     parser.add_argument("--out", type=Path, help="JSON file with every round of every contender")
@@ -60,7 +61,8 @@ def main(given: Sequence[str] | None = None) -> int:
     )
     document = {
         "conditions": conditions(),
-        "entries": session.run(cases, settings),
+        "entries": [] if options.scale else session.run(cases, settings),
+        "scaling": scaling.measure(cases, options.scale, settings, print) if options.scale else [],
         "overhead": _overhead(options.queries) if OVERHEAD in options.cases else [],
     }
     table = report.markdown(document)

@@ -17,11 +17,16 @@ MODULES = {
     OURS: "benchmarks.ours",
     "torch-struct": "benchmarks.peers.torchstruct",
     "pytorch-crf": "benchmarks.peers.pytorchcrf",
+    "torch": "benchmarks.peers.pytorch",
+    "plain": "benchmarks.peers.plain",
+    "synjax": "benchmarks.peers.syn",
 }
 PEERS = tuple(name for name in MODULES if name != OURS)
 
 SAMPLES = 10
 """How many draws the query `sample` takes."""
+MANY = 1000
+"""How many the query `samples` takes, as labels."""
 BEST = 5
 """How many structures the query `topk` takes."""
 

@@ -60,9 +60,19 @@ class Stopwatch(executors.Machine):
         """Timed."""
         return self._timed(lambda m: m.best(job, charts), job.program, job.reduction)
 
-    def draws(self, job: executors.Job, charts: Tensor, noise: Tensor) -> executors.Paths:
+    def draws(self, job: executors.Job, charts: Tensor, seed: Tensor, samples: int) -> executors.Paths:
         """Timed."""
-        return self._timed(lambda m: m.draws(job, charts, noise), job.program, job.reduction)
+        return self._timed(lambda m: m.draws(job, charts, seed, samples), job.program, job.reduction)
+
+    def best_labels(self, job: executors.Job, charts: Tensor, code: executors.Code) -> tuple[Tensor, Tensor]:
+        """Timed."""
+        return self._timed(lambda m: m.best_labels(job, charts, code), job.program, job.reduction)
+
+    def drawn_labels(
+        self, job: executors.Job, charts: Tensor, seed: Tensor, samples: int, code: executors.Code
+    ) -> tuple[Tensor, Tensor]:
+        """Timed."""
+        return self._timed(lambda m: m.drawn_labels(job, charts, seed, samples, code), job.program, job.reduction)
 
     def beam(
         self, job: executors.Job, charts: Tensor, k: int, start: Tensor, grow: executors.Grow

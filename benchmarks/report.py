@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from benchmarks import scaling
 from benchmarks.contenders import OURS
 
 
@@ -20,7 +21,9 @@ def markdown(document: dict[str, Any]) -> str:
         ),
         f"{versions}. Executor: {where['executor']}.",
     ]
-    for rows in (_times(document["entries"]), _memory(document["entries"]), _overhead(document["overhead"])):
+    entries = document["entries"]
+    tables = _times(entries), _memory(entries), scaling.table(document["scaling"]), _overhead(document["overhead"])
+    for rows in tables:
         if len(rows) > 1:
             lines += ["", *_table(rows)]
     return "\n".join(lines) + "\n"
@@ -69,11 +72,19 @@ def _overhead(found: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def plot(document: dict[str, Any], path: Path) -> str:
-    """One bar per case, query and peer: how many times longer than ours it takes. Returns what was done."""
+    """One bar per case, query and peer: how many times longer than ours it takes; or how cost grows.
+
+    Returns what was done.
+    """
     if importlib.util.find_spec("matplotlib") is None:
         return "no plot: matplotlib is not installed"
     from matplotlib.figure import Figure
 
+    if document["scaling"]:
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        scaling.draw(document["scaling"], figure.subplots())
+        figure.savefig(path)
+        return f"written: {path}"
     bars = [
         (f"{entry['case']} {entry['query']}: {name}", r["times_ours"])
         for entry in document["entries"]

@@ -27,8 +27,8 @@ class Layout:
     """Its distribution, its potentials, and how its events read in the layout that contenders share."""
 
     distribution: Any
-    potentials: Tensor
-    shared: Callable[[Tensor], Tensor]
+    potentials: Any
+    shared: Callable[[Any], Tensor]
 
 
 def prepare(case: Case, query: str, potentials: Any) -> Run | None:
@@ -36,8 +36,12 @@ def prepare(case: Case, query: str, potentials: Any) -> Run | None:
     if case.family not in LAYOUTS or query not in ALIVE:
         return None
     layout = LAYOUTS[case.family](potentials)
+    grammar = isinstance(layout.potentials, tuple)
+    if grammar and query not in ("log_partition", "marginals"):
+        return None
     # it sets requires_grad on what it is given and then writes to views of it; a leaf that has it already is spared
-    theirs = layout.potentials.clone().requires_grad_()
+    leaves = [p.clone().requires_grad_() for p in (layout.potentials if grammar else (layout.potentials,))]
+    theirs = tuple(leaves) if grammar else leaves[0]
 
     def distribution() -> Any:
         return layout.distribution(theirs)
@@ -52,7 +56,7 @@ def prepare(case: Case, query: str, potentials: Any) -> Run | None:
 
     calls: dict[str, tuple[Callable[[], Any], Callable[[Any], Tensor | None]]] = {
         "log_partition": (partition, lambda value: value),
-        "marginals": (lambda: distribution().marginals, lambda event: layout.shared(event.detach())),
+        "marginals": (lambda: distribution().marginals, layout.shared),
         "argmax": (lambda: distribution().argmax, lambda event: score(event.detach())),
         "sample": (lambda: distribution().sample((SAMPLES,)), lambda _: None),
         "topk": (lambda: distribution().topk(BEST), lambda events: score(events.detach())),
@@ -73,7 +77,7 @@ def _chain(potentials: Any) -> Layout:
     edges = potentials.transition + potentials.emission[:, 1:, None, :]
     edges[:, 0] += potentials.emission[:, 0, :, None]
     edges = edges.transpose(-1, -2).contiguous()
-    return Layout(torch_struct.LinearChainCRF, edges, lambda event: event.transpose(-1, -2))
+    return Layout(torch_struct.LinearChainCRF, edges, lambda event: event.detach().transpose(-1, -2))
 
 
 def _segments(potentials: Any) -> Layout:
@@ -83,18 +87,19 @@ def _segments(potentials: Any) -> Layout:
     edges = segment.new_full((batch, n, w + 1, c, c), NEG_INF)
     edges[:, 1:, 1:] = segment[:, 1:, :, :, None] + transition[:, 1:, None].transpose(-1, -2)
     edges[:, 0, 1:, :, 0] = segment[:, 0]
-    return Layout(torch_struct.SemiMarkovCRF, edges, lambda event: event.sum(-1)[:, :, 1:])
+    return Layout(torch_struct.SemiMarkovCRF, edges, lambda event: event.detach().sum(-1)[:, :, 1:])
 
 
 def _spans(potentials: Tensor) -> Layout:
-    return Layout(torch_struct.TreeCRF, potentials.unsqueeze(-1).contiguous(), lambda event: event.squeeze(-1))
+    return Layout(torch_struct.TreeCRF, potentials.unsqueeze(-1).contiguous(), lambda event: event.detach().squeeze(-1))
 
 
 def _arcs(potentials: Tensor) -> Layout:
     words = potentials[:, 1:, 1:].clone()
     words.diagonal(0, 1, 2).copy_(potentials[:, 0, 1:])
 
-    def shared(event: Tensor) -> Tensor:
+    def shared(event: Any) -> Tensor:
+        event = event.detach()
         arcs = torch.nn.functional.pad(event - torch.diag_embed(event.diagonal(0, 1, 2)), (1, 0, 1, 0))
         arcs[:, 0, 1:] = event.diagonal(0, 1, 2)
         return arcs
@@ -102,9 +107,15 @@ def _arcs(potentials: Tensor) -> Layout:
     return Layout(torch_struct.DependencyCRF, words, shared)
 
 
+def _grammar(potentials: Any) -> Layout:
+    scores = tuple(x.contiguous() for x in (potentials.term, potentials.rule, potentials.root))
+    return Layout(torch_struct.SentCFG, scores, lambda event: event[0].detach())
+
+
 LAYOUTS: dict[str, Callable[[Any], Layout]] = {
     "chain": _chain,
     "semi-markov": _segments,
     "spans": _spans,
     "projective": _arcs,
+    "pcfg": _grammar,
 }

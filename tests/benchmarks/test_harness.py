@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import semiring_struct as ss
-from benchmarks import memory, overhead, report, session
+from benchmarks import memory, overhead, report, scaling, session
 from benchmarks.__main__ import main
 from benchmarks.cases import FAMILIES, Case, parse, queries
 from benchmarks.contenders import OURS, PEERS, find
@@ -22,6 +22,12 @@ TINY = {
     "spans": "spans:2x5",
     "projective": "projective:2x4",
     "alignment": "alignment:2x3x4",
+    "pcfg": "pcfg:2x4x2x3",
+    "dtw": "dtw:2x3x4",
+    "ctc": "ctc:2x6x2x3",
+    "subset": "subset:2x5x2",
+    "arborescence": "arborescence:2x4",
+    "nussinov": "nussinov:2x5",
 }
 QUICK = session.Options(peers=PEERS, seconds=0.0, rounds=1)
 
@@ -41,7 +47,7 @@ def test_contenders_agree(family: str):
             assert result["agrees"] is not False, (entry["query"], name)
 
 
-@pytest.mark.parametrize("family", ["chain", "semi-markov", "spans", "projective"])
+@pytest.mark.parametrize("family", ["chain", "semi-markov", "spans", "projective", "pcfg"])
 def test_torch_struct_agrees_on_marginals(family: str):
     pytest.importorskip("torch_struct")
     entry, *_ = session.run(parse(TINY[family]), session.Options(("marginals",), PEERS, 0.0, 1), silent)
@@ -53,6 +59,33 @@ def test_pytorch_crf_agrees(query: str):
     pytest.importorskip("torchcrf")
     entry, *_ = session.run(parse(TINY["tagger"]), session.Options((query,), PEERS, 0.0, 1), silent)
     assert entry["contenders"]["pytorch-crf"]["agrees"] is True
+
+
+@pytest.mark.parametrize("family, query", [("ctc", "loss"), ("arborescence", "marginals")])
+def test_torch_agrees(family: str, query: str):
+    entry, *_ = session.run(parse(TINY[family]), session.Options((query,), ("torch",), 0.0, 1), silent)
+    assert entry["contenders"]["torch"]["agrees"] is True
+
+
+@pytest.mark.parametrize("family", ["subset", "dtw"])
+def test_plain_code_agrees(family: str):
+    for entry in session.run(parse(TINY[family]), session.Options(("log_partition", "marginals"), ("plain",), 0.0, 1)):
+        assert entry["contenders"]["plain"]["agrees"] is True
+
+
+def test_a_chain_and_its_double():
+    assert Case("chain", (2, 4, 3)).grown("n", 2) == Case("chain", (2, 8, 3))
+    assert scaling.slope([(1, 3.0), (2, 12.0), (4, 48.0)]) == pytest.approx(2.0)
+
+
+def test_scaling_is_told_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    plot = tmp_path / "growth.png"
+    options = ["--cases", "chain:1x2x2,spans:1x2", "--queries", "log_partition", "--scale", "c", "--seconds", "0"]
+    assert main([*options, "--rounds", "1", "--plot", str(plot)]) == 0
+    printed = capsys.readouterr().out
+    assert "spans:1x2 has no size c" in printed
+    assert "| chain:1x2x2 | log_partition | semiring-struct | c = 2, 4, 8, 16 |" in printed
+    assert plot.exists()
 
 
 def test_disagreement_is_found():
@@ -87,8 +120,9 @@ def test_cases_are_named():
             parse(wrong)
 
 
-def test_overhead_leaves_the_library_as_it_was():
-    rows = overhead.measure(parse(TINY["chain"])[0], ["marginals", "labels", "argmax"], calls=1)
+def test_overhead_leaves_the_library_as_it_was(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SEMIRING_STRUCT_EXECUTOR", raising=False)
+    rows = overhead.measure(parse(TINY["spans"])[0], ["marginals", "labels", "argmax"], calls=1)
     assert [row["query"] for row in rows] == ["marginals", "argmax"]
     assert all(0 < row["outside_ms"] < row["total_ms"] for row in rows)
     assert "stopwatch" not in str(ss.explain(ss.SpanTree(), torch.zeros(2, 3, 3), "marginals"))
