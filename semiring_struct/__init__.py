@@ -1,6 +1,6 @@
 """semiring_struct: write a structure once, as one dynamic program; get every query and every gradient for it."""
 
-from semiring_struct import testing
+from semiring_struct import constraints, diagnostics, estimators, losses, relaxations, surrogates, testing, traces
 from semiring_struct.distributions import (
     HMM,
     AlignmentCRF,
@@ -8,12 +8,15 @@ from semiring_struct.distributions import (
     ProjectiveDependencyCRF,
     SemiMarkovCRF,
     StructDistribution,
+    TraceDistribution,
     TreeCRF,
 )
 from semiring_struct.errors import InfeasibleError, ProgramError, ShapeError, UnsupportedQueryError
 from semiring_struct.inference import (
+    Beliefs,
     Plan,
     argmax,
+    beam_search,
     contains,
     count,
     covariance_vp,
@@ -24,9 +27,11 @@ from semiring_struct.inference import (
     evaluate,
     expectation,
     explain,
+    greedy,
     kl,
     log_partition,
     log_prob,
+    loopy_belief_propagation,
     marginals,
     max_score,
     program,
@@ -34,6 +39,7 @@ from semiring_struct.inference import (
     sample,
     sample_without_replacement,
     score,
+    soft_dtw,
     topk,
     variance,
 )
@@ -55,31 +61,60 @@ from semiring_struct.semirings import (
     SparsemaxSemiring,
 )
 from semiring_struct.structures import (
+    CTC,
+    DTW,
+    PCFG,
+    AffineAlignment,
+    AffineAlignmentPotentials,
     Alignment,
     AlignmentPotentials,
+    Arborescence,
+    Automaton,
+    Autoregressive,
+    BitVector,
     ChainPotentials,
+    CorrelatedSubset,
     DynamicProgram,
+    FactorGraph,
     LinearChain,
+    LogPartition,
+    LowRankPCFG,
+    LowRankPCFGPotentials,
+    LowRankPCFGSpanPotentials,
+    Matching,
+    MonotonicAlignment,
     OneOf,
+    PCFGPotentials,
+    PCFGSpanPotentials,
     ProjectiveTree,
     SemiMarkov,
     SemiMarkovPotentials,
+    Solver,
+    SpanningTree,
     SpanTree,
     Structure,
+    Subset,
+    SubsetPotentials,
     hmm,
 )
-from semiring_struct.types import DistinctSamples, TopK
+from semiring_struct.traces import AlgorithmTrace
+from semiring_struct.types import Beam, DistinctSamples, SparseMAP, TopK
 
 __version__ = "0.1.0"
 __all__ = [
-    "HMM", "Alignment", "AlignmentCRF", "AlignmentPotentials", "BooleanSemiring", "ChainPotentials", "CountingSemiring",
-    "DistinctSamples", "DynamicProgram", "EntmaxSemiring", "EntropySemiring", "ExpectationSemiring",
-    "GumbelSoftmaxSemiring", "InfeasibleError", "KBestSemiring", "LinearChain", "LinearChainCRF", "LogSemiring",
-    "MaxSemiring", "OneOf", "Plan", "ProgramError", "ProjectiveDependencyCRF", "ProjectiveTree", "RealSemiring",
-    "Reduction", "SampleSemiring", "SemiMarkov", "SemiMarkovCRF", "SemiMarkovPotentials", "Semiring", "ShapeError",
-    "SoftmaxSemiring", "SpanTree", "SparsemaxSemiring", "StructDistribution", "Structure", "TopK", "TreeCRF",
-    "UnsupportedQueryError", "argmax", "contains", "count", "covariance_vp", "cross_entropy", "einsum", "entropy",
-    "enumerate_events", "evaluate", "expectation", "explain", "hmm", "kl", "log_partition", "log_prob", "marginals",
-    "max_score", "program", "renyi_entropy", "sample", "sample_without_replacement", "score", "testing", "topk",
-    "variance",
+    "CTC", "DTW", "HMM", "PCFG", "AffineAlignment", "AffineAlignmentPotentials", "AlgorithmTrace", "Alignment",
+    "AlignmentCRF", "AlignmentPotentials", "Arborescence", "Automaton", "Autoregressive", "Beam", "Beliefs",
+    "BitVector", "BooleanSemiring", "ChainPotentials", "CorrelatedSubset", "CountingSemiring", "DistinctSamples",
+    "DynamicProgram", "EntmaxSemiring", "EntropySemiring", "ExpectationSemiring", "FactorGraph",
+    "GumbelSoftmaxSemiring", "InfeasibleError", "KBestSemiring", "LinearChain", "LinearChainCRF", "LogPartition",
+    "LogSemiring", "LowRankPCFG", "LowRankPCFGPotentials", "LowRankPCFGSpanPotentials", "Matching", "MaxSemiring",
+    "MonotonicAlignment", "OneOf", "PCFGPotentials", "PCFGSpanPotentials", "Plan", "ProgramError",
+    "ProjectiveDependencyCRF", "ProjectiveTree", "RealSemiring", "Reduction", "SampleSemiring", "SemiMarkov",
+    "SemiMarkovCRF", "SemiMarkovPotentials", "Semiring", "ShapeError", "SoftmaxSemiring", "Solver", "SpanTree",
+    "SpanningTree", "SparseMAP", "SparsemaxSemiring", "StructDistribution", "Structure", "Subset", "SubsetPotentials",
+    "TopK", "TraceDistribution", "TreeCRF", "UnsupportedQueryError", "argmax", "beam_search", "constraints", "contains",
+    "count", "covariance_vp", "cross_entropy", "diagnostics", "einsum", "entropy", "enumerate_events", "estimators",
+    "evaluate", "expectation", "explain", "greedy", "hmm", "kl", "log_partition", "log_prob",
+    "loopy_belief_propagation", "losses", "marginals", "max_score", "program", "relaxations", "renyi_entropy", "sample",
+    "sample_without_replacement", "score", "soft_dtw", "surrogates", "testing", "topk", "traces", "variance",
 ]  # fmt: skip

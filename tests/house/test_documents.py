@@ -15,7 +15,8 @@ named = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relativ
 
 
 @named
-def test_blocks_run(path: Path):
+def test_blocks_run(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("SEMIRING_STRUCT_EXECUTOR")
     documents.run(path)
 
 

@@ -13,7 +13,13 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-MODULE_OF = {"pytorch-crf": "torchcrf", "biopython": "Bio", "scikit-learn": "sklearn", "import-linter": "importlinter"}
+MODULE_OF = {
+    "POT": "ot",
+    "pytorch-crf": "torchcrf",
+    "biopython": "Bio",
+    "scikit-learn": "sklearn",
+    "import-linter": "importlinter",
+}
 OWN = {"semiring_struct", "tests", "examples", "benchmarks"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -26,7 +27,7 @@ def planted(folder: Path, files: dict[str, str]) -> Path:
     layers = tomllib.loads(config)["tool"]["importlinter"]["contracts"][0]["layers"]
     (folder / "pyproject.toml").write_text(config)
     package = folder / "semiring_struct"
-    rooms = [name.strip(" ()") for layer in layers for name in layer.split(":")]
+    rooms = [name.strip(" ()") for layer in layers for name in re.split(r"[:|]", layer)]
     for path in ["__init__.py", *(f"{room}/__init__.py" for room in rooms)]:
         (package / path).parent.mkdir(parents=True, exist_ok=True)
         (package / path).touch()
