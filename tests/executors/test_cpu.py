@@ -15,6 +15,7 @@ from torch import Tensor
 
 import semiring_struct as ss
 from semiring_struct.executors import Cpu, Eager, Job
+from semiring_struct.executors.cpu import lanes
 from semiring_struct.executors.cpu.matrix import products
 from semiring_struct.inference.door import open_door
 from tests.programs.random_programs import potentials, programs
@@ -37,8 +38,8 @@ SEMIRINGS = (
     ss.EntmaxSemiring(1.2, 2.0), ss.EntmaxSemiring(3.0, 0.5),
 )  # fmt: skip
 LARGE = (
-    chain(11, 19), chain(40, 5), chain(11, 19, tied=True), segments(14, 5, 6), spans(17), spans(9, 5), heads(13),
-    heads(9, single_root=True), alignment(8, 17), grammar(7, 5, 6), grammar(6, 9, 4, spans=True),
+    chain(11, 19), chain(40, 5), chain(5, 33), chain(11, 19, tied=True), segments(14, 5, 6), spans(17), spans(9, 5),
+    heads(13), heads(9, single_root=True), alignment(8, 17), grammar(7, 5, 6), grammar(6, 9, 4, spans=True),
     low_rank_grammar(6, 4, 5, 6),
 )  # fmt: skip
 
@@ -73,7 +74,7 @@ def compare(job: Job, tolerance: float = 1e-9) -> None:
     """Everything that the two machines compute of a job."""
     assert CPU.refuse(job.program, job.reduction, torch.device("cpu")) is None
     one, other = CPU.total(job), EAGER.total(job)
-    near(one, other, tolerance)
+    near((one[0], lanes.by_instance(job, one[1])), other, tolerance)
     generator = torch.Generator().manual_seed(job.seed)
     seed = torch.randn(one[0].shape, dtype=torch.float64, generator=generator)
     tangents = [torch.randn(f.shape, dtype=f.dtype, generator=generator) for f in job.fields]
@@ -82,33 +83,42 @@ def compare(job: Job, tolerance: float = 1e-9) -> None:
     near(*bent, 10 * tolerance)
 
 
-def drawn(family: Family, seed: int, **how: float) -> Any:
-    return family.draw((4,), seed=seed, **how), family.lengths(4, seed=seed)
+# fewer than are worked on side by side; a full group of lanes and a short one
+BATCHES = (3, 11)
+
+
+def drawn(family: Family, seed: int, batch: int, **how: float) -> Any:
+    return family.draw((batch,), seed=seed, **how), family.lengths(batch, seed=seed)
 
 
 @pytest.mark.parametrize("semiring", SEMIRINGS, ids=str)
 @pytest.mark.parametrize("forbidden", [0.0, 0.3, 0.9])
 def test_shipped_structures(semiring: ss.Semiring, forbidden: float):
     slow = isinstance(semiring, ss.EntmaxSemiring) and semiring.alpha != 1.5
+    sided = isinstance(semiring, ss.LogSemiring | ss.SoftmaxSemiring | ss.MaxSemiring)
     for seed, family in enumerate(LARGE if slow else (*FAMILIES, *LARGE)):
-        phi, lengths = drawn(family, seed, forbidden=forbidden)
-        compare(job_of(family.structure, phi, semiring, lengths))
+        for batch in BATCHES if sided else BATCHES[:1]:
+            phi, lengths = drawn(family, seed, batch, forbidden=forbidden)
+            compare(job_of(family.structure, phi, semiring, lengths))
 
 
 @pytest.mark.parametrize("family", LARGE, ids=str)
 def test_single_precision(family: Family):
-    phi, lengths = drawn(family, 1, scale=2.0, forbidden=0.1)
-    single = family.kind(*(f.float() for f in (phi if isinstance(phi, tuple) else (phi,))))
-    for semiring in SEMIRINGS[:4]:
-        compare(job_of(family.structure, single, semiring, lengths), 5e-5)
+    for batch in BATCHES:
+        phi, lengths = drawn(family, 1, batch, scale=2.0, forbidden=0.1)
+        single = family.kind(*(f.float() for f in (phi if isinstance(phi, tuple) else (phi,))))
+        for semiring in SEMIRINGS[:4]:
+            compare(job_of(family.structure, single, semiring, lengths), 5e-5)
 
 
 @settings(max_examples=60)
 @given(structure=programs, size=st.integers(2, 6), seed=st.integers(0, 1000))
 def test_random_programs(structure: Any, size: int, seed: int):
-    phi = potentials(structure, size, seed)
-    for semiring in SEMIRINGS[:3]:
-        compare(job_of(structure, phi, semiring, torch.tensor([size, 1])))
+    for pairs in (1, 5):
+        drawn = [potentials(structure, size, seed + i) for i in range(pairs)]
+        phi = type(drawn[0])(*(torch.cat(fields) for fields in zip(*drawn, strict=True)))
+        for semiring in SEMIRINGS[:3]:
+            compare(job_of(structure, phi, semiring, torch.tensor([size, 1] * pairs)))
 
 
 def test_more_dims_than_loops():
@@ -127,15 +137,16 @@ def test_a_structure_of_ones_own():
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 @pytest.mark.parametrize("family", LARGE, ids=str)
 def test_large_potentials(family: Family, kind: torch.dtype):
-    phi, lengths = drawn(family, 2, scale=1e4, forbidden=0.2)
-    phi = family.kind(*(f.to(kind) for f in (phi if isinstance(phi, tuple) else (phi,))))
-    job = job_of(family.structure, phi, ss.LogSemiring(), lengths)
-    value, charts = CPU.total(job)
-    torch.testing.assert_close(value, EAGER.total(job)[0], rtol=1e-7, atol=1e-7)
-    slopes = CPU.gradient(job, charts, torch.ones_like(value))
-    assert all(s.isfinite().all() and (s >= 0).all() for s in slopes)
-    bent = CPU.curvature(job, charts, torch.ones_like(value), [torch.ones_like(f) for f in job.fields])
-    assert all(b.isfinite().all() for b in bent)
+    for batch in BATCHES:
+        phi, lengths = drawn(family, 2, batch, scale=1e4, forbidden=0.2)
+        phi = family.kind(*(f.to(kind) for f in (phi if isinstance(phi, tuple) else (phi,))))
+        job = job_of(family.structure, phi, ss.LogSemiring(), lengths)
+        value, charts = CPU.total(job)
+        torch.testing.assert_close(value, EAGER.total(job)[0], rtol=1e-7, atol=1e-7)
+        slopes = CPU.gradient(job, charts, torch.ones_like(value))
+        assert all(s.isfinite().all() and (s >= 0).all() for s in slopes)
+        bent = CPU.curvature(job, charts, torch.ones_like(value), [torch.ones_like(f) for f in job.fields])
+        assert all(b.isfinite().all() for b in bent)
 
 
 def repeated(family: Family, semiring: ss.Semiring, copies: int, seed: int) -> tuple[Job, Job]:
@@ -187,9 +198,11 @@ def test_relaxed_draws_and_their_derivative(family: Family):
     assert all(((c == 0) | (c == 1)).all() for c in chosen)
 
 
-def test_threads_change_nothing():
-    phi = LARGE[0].draw((4,), seed=3)
-    job = job_of(LARGE[0].structure, tuple(f.repeat(16, *[1] * (f.dim() - 1)) for f in phi), ss.LogSemiring())
+@pytest.mark.parametrize("labels", [19, 33])
+def test_threads_change_nothing(labels: int):
+    family = chain(11, labels)
+    phi = family.draw((4,), seed=3)
+    job = job_of(family.structure, tuple(f.repeat(16, *[1] * (f.dim() - 1)) for f in phi), ss.LogSemiring())
     seed = torch.ones(64, dtype=torch.float64)
 
     def both() -> list[Tensor]:
@@ -205,6 +218,49 @@ def test_threads_change_nothing():
     assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
 
 
+def _poisoned(make: Callable) -> Callable:
+    """What it makes of numbers is NaN until it is written."""
+
+    def made(*args: Any, **how: Any) -> Any:
+        fresh = make(*args, **how)
+        if fresh.dtype in (torch.float32, torch.float64, np.float32, np.float64):
+            fresh[...] = np.nan
+        return fresh
+
+    return made
+
+
+@pytest.mark.parametrize("family", LARGE, ids=str)
+def test_nothing_is_read_before_it_is_written(family: Family, monkeypatch: pytest.MonkeyPatch):
+    def everything(job: Job) -> list[Tensor]:
+        value, charts = CPU.total(job)
+        seed, tangents = torch.ones_like(value), [torch.ones_like(f) for f in job.fields]
+        return [value, *CPU.gradient(job, charts, seed), *CPU.curvature(job, charts, seed, tangents)]
+
+    for batch in BATCHES:
+        phi, lengths = drawn(family, 5, batch, forbidden=0.2)
+        for semiring in SEMIRINGS[:4]:
+            job = job_of(family.structure, phi, semiring, lengths)
+            expected = everything(job)
+            with monkeypatch.context() as poison:
+                poison.setattr(torch, "empty", _poisoned(torch.empty))
+                poison.setattr(np, "empty", _poisoned(np.empty))
+                found = everything(job)
+            assert all(torch.equal(f, e) for f, e in zip(found, expected, strict=True))
+
+
+def test_side_by_side_where_rows_are_small():
+    def whether(family: Family, semiring: ss.Semiring, batch: int = 4) -> bool:
+        return lanes.fit(job_of(family.structure, family.draw((batch,), seed=0), semiring))
+
+    assert whether(chain(9, 8), ss.LogSemiring()) and whether(spans(7), ss.MaxSemiring())
+    assert whether(chain(9, 40, tied=True), ss.LogSemiring())            # a product of matrices
+    assert not whether(chain(9, 40), ss.LogSemiring())                   # its steps fill vectors
+    assert whether(chain(9, 40), ss.MaxSemiring()) and not whether(chain(9, 64), ss.MaxSemiring())
+    assert not whether(chain(9, 8), ss.LogSemiring(), batch=3)
+    assert not whether(chain(9, 8), ss.SparsemaxSemiring())
+
+
 def test_products_are_found_where_they_pay():
     def count(family: Family) -> int:
         return len(products(job_of(family.structure, family.draw((1,), seed=0), ss.LogSemiring()).program))
@@ -218,17 +274,19 @@ def test_products_are_found_where_they_pay():
 @pytest.mark.parametrize("family", [chain(11, 19, tied=True), grammar(7, 5, 6)], ids=str)
 def test_sums_that_underflow_are_done_again(family: Family, kind: torch.dtype):
     """Potentials so far apart that no exponential of one side meets its partner's: 100 to 1000 digits."""
-    phi, lengths = drawn(family, 4, scale=300.0)
-    phi = family.kind(*(f.to(kind) for f in phi))
-    compare(job_of(family.structure, phi, ss.LogSemiring(), lengths), 2e-3 if kind == torch.float32 else 1e-9)
+    for batch in BATCHES:
+        phi, lengths = drawn(family, 4, batch, scale=300.0)
+        phi = family.kind(*(f.to(kind) for f in phi))
+        compare(job_of(family.structure, phi, ss.LogSemiring(), lengths), 2e-3 if kind == torch.float32 else 1e-9)
 
 
-def test_a_field_shared_by_the_batch_is_read_where_it_lies():
-    phi = ss.ChainPotentials(torch.randn(4, 9, 6).double(), torch.randn(1, 6, 6).double())
-    expanded = ss.ChainPotentials(phi.emission, phi.transition.expand(4, 1, 6, 6))
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_field_shared_by_the_batch_is_read_where_it_lies(batch: int):
+    phi = ss.ChainPotentials(torch.randn(batch, 9, 6).double(), torch.randn(1, 6, 6).double())
+    expanded = ss.ChainPotentials(phi.emission, phi.transition.expand(batch, 1, 6, 6))
     compare(job_of(ss.LinearChain(), expanded, ss.LogSemiring()))
     strange = expanded.transition.clone()
-    strange[3, 0, 2, 2] = torch.inf
+    strange[batch - 1, 0, 2, 2] = torch.inf
     with pytest.raises(ValueError, match="transition holds NaN"):
         CPU.total(job_of(ss.LinearChain(), ss.ChainPotentials(phi.emission, strange), ss.LogSemiring()))
 

@@ -13,6 +13,12 @@ import numpy as np
 
 from semiring_struct.executors.cpu.native import alone, cast, exact, log, noise
 from semiring_struct.executors.cpu.sheets import exponentiate, fill, invert, sums
+from semiring_struct.semirings import Reduction
+from semiring_struct.semirings.gumbel import GumbelSoftmaxReduction
+from semiring_struct.semirings.log import LogReduction
+from semiring_struct.semirings.max import MaxReduction
+from semiring_struct.semirings.sample import SampleReduction
+from semiring_struct.semirings.smooth import EntmaxReduction, SoftmaxReduction
 
 # log-sums at a temperature; maxima; smoothed maxima of order alpha at a temperature; log-sums of which one draw takes
 # all; log-sums of which a softmax of noisy alternatives takes all, or its largest entry
@@ -25,6 +31,20 @@ class Rule(NamedTuple):
     kind: int
     temperature: float
     alpha: float
+
+
+def rule_of(reduction: Reduction) -> Rule:
+    """The reduction in the form that compiled code takes."""
+    t = float(getattr(reduction, "temperature", 1.0))
+    if isinstance(reduction, LogReduction | SoftmaxReduction):
+        return Rule(SOFT, t, 1.0)
+    if isinstance(reduction, MaxReduction):
+        return Rule(MOST, t, 1.0)
+    if isinstance(reduction, SampleReduction):
+        return Rule(DRAW, t, 1.0)
+    if isinstance(reduction, GumbelSoftmaxReduction):
+        return Rule(HARD if reduction.hard else GUMBEL, t, 1.0)
+    return Rule(TSALLIS, t, float(reduction.alpha) if isinstance(reduction, EntmaxReduction) else 2.0)
 
 
 class Shape(NamedTuple):

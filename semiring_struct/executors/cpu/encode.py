@@ -15,6 +15,8 @@ from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Row, Window, outer
 
 TILE = 4096  # alternatives worked on at once: they stay in the first cache
+SHORT_TILE = 256  # the same by lanes, where each is one per lane and wide
+FULL = 32  # cells of a step that keep vectors busy
 FEWEST = 16  # cells of a tile whose cells lie side by side, however many alternatives they have
 
 
@@ -53,11 +55,20 @@ class Nest:
     def reads(self) -> list[Read]:
         return [r for s in self.sums for r in s.reads]
 
+    @property
+    def alternatives(self) -> int:
+        """Of each cell."""
+        return sum(s.size for s in self.sums)
+
 
 @lru_cache(maxsize=256)
-def encode(program: Program) -> np.ndarray:
-    """The code of a program, int64, built once."""
-    return _Encoder(program).code()
+def encode(program: Program, lanes: int = 1) -> np.ndarray:
+    """The code of a program, int64, built once.
+
+    With `lanes`, entries of charts and fields are that many numbers apart, one per instance of a group, and all fields
+    of a group lie one after the other in one buffer.
+    """
+    return _Encoder(program, lanes).code()
 
 
 def _split(
@@ -75,8 +86,11 @@ def _split(
 class _Encoder:
     """Sections one after the other; what refers to another section is moved there once all are known."""
 
-    def __init__(self, program: Program):
-        self.program = program
+    def __init__(self, program: Program, lanes: int):
+        self.program, self.lanes = program, lanes
+        sizes = [math.prod(shape) if lanes > 1 else 0 for shape in program.field_shapes]
+        self.tile = TILE if lanes == 1 else SHORT_TILE
+        self.starts = [*itertools.accumulate(sizes, initial=0)][:-1] + [0]  # the charts' buffer comes last
         self.rows: list[list[int]] = []
         self.terms: list[list[int]] = []
         self.factors: list[list[int]] = []
@@ -142,10 +156,10 @@ class _Encoder:
             self.right += product.k * product.q
             self.shifts += product.k
         self.left = max(self.left, product.p * product.k)
-        self.widest = max(self.widest, product.p)
+        self.widest = max(self.widest, product.p * product.q)
         self.largest = max(self.largest, product.p * product.q, product.p * product.k, product.k * product.q)
         sizes = [(1,) * (2 - len(x)) + x for x in (product.both, product.rows, product.columns)]
-        to = [(0,) * (2 - len(x)) + x for x in product.target]
+        to = [(0,) * (2 - len(x)) + tuple(self.lanes * s for s in x) for x in product.target]
         bounds = []
         for sides in (product.left, product.right):
             bounds.append(len(self.factors))
@@ -166,14 +180,13 @@ class _Encoder:
         self._factor_of(side.window, side.window.offset, _two(side.both) + own[:1], _three(side.summed), own[1])
 
     def _nest(self, nest: Nest, answer: bool, product: int) -> None:
-        k = sum(s.size for s in nest.sums)
+        k = nest.alternatives
         chooses = answer or len(nest.sums) != 1 or k != 1
-        charts = self.program.charts
-        charted = [r for r in nest.reads if r.window.buffer == charts]
-        wide = bool(charted) and (answer or any(any(r.cells) for r in charted) or not _one_term(nest))
+        headed = not answer and _headed(nest, self.program.charts)
+        wide = not headed and any(r.window.buffer == self.program.charts for r in nest.reads)
         nest, across = _laid_out(nest)
         n0, n1, nj = (1,) * (at.LOOPS - len(nest.sizes)) + nest.sizes
-        tile = min(nj, max(FEWEST, TILE // max(k, 1)) if across else max(1, TILE // max(k, 1))) if chooses else nj
+        tile = min(nj, max(FEWEST if across else 1, self.tile // max(k, 1))) if chooses else nj
         self.largest, self.most = max(self.largest, tile * k), max(self.most, k)
         self.widest = max(self.widest, tile)
         first_term, start = len(self.terms), 0
@@ -184,21 +197,16 @@ class _Encoder:
             sizes = (1,) * (at.LOOPS - len(s.sizes)) + s.sizes
             self.terms.append([first, len(self.factors), *sizes, start])
             start += s.size
-        move = self._move(nest) if charted and not wide and across else -1
+        move = len(self.factors) - 1 if headed and across and _moves(nest, self.program.charts) else -1
         end_term, first_late = len(self.terms), len(self.factors)
         for r in nest.late:
             self._factor(r)
-        to = [nest.target.offset, nest.target.window.step, *_three(nest.target.cells)]
+        apart = 1 if answer else self.lanes
+        to = [apart * x for x in (nest.target.offset, nest.target.window.step, *_three(nest.target.cells))]
         self.rows.append([
             int(chooses), int(across), int(wide), n0, n1, nj, max(tile, 1), *to, first_term, end_term, first_late,
-            len(self.factors), k, int(bool(charted) and not wide), int(answer), product, move,
+            len(self.factors), k, int(headed), int(answer), product, move,
         ])  # fmt: skip
-
-    def _move(self, nest: Nest) -> int:
-        """The last factor, where it is the only one from a field and its cells lie side by side; else -1."""
-        fields = [r for r in nest.reads if r.window.buffer != self.program.charts]
-        plain = len(nest.sums) == 1 and len(nest.sums[0].sizes) == 1 and len(fields) == 1
-        return len(self.factors) - 1 if plain and fields[0].cells and fields[0].cells[-1] == 1 else -1
 
     def _factor(self, r: Read) -> None:
         self._factor_of(r.window, r.offset, _three(r.cells), _three(r.summed), 0)
@@ -207,11 +215,10 @@ class _Encoder:
         self, w: Window, offset: int, cells: tuple[int, ...], summed: tuple[int, ...], own: int
     ) -> None:  # fmt: skip
         first = len(self.lengths)
-        self.lengths += [[side, stride] for side, _, stride in w.per_length]
+        self.lengths += [[side, self.lanes * stride] for side, _, stride in w.per_length]
         sole = w.buffer < self.program.charts and self.program.single_reader(w.buffer) is w
-        self.factors.append(
-            [w.buffer, offset, w.step, *cells, *summed, int(sole), first, len(self.lengths), own]
-        )
+        places = [self.lanes * x for x in (offset + self.starts[w.buffer], w.step, *cells, *summed)]
+        self.factors.append([w.buffer, *places, int(sole), first, len(self.lengths), self.lanes * own])
 
 
 def _two(strides: tuple[int, ...]) -> tuple[int, ...]:
@@ -247,6 +254,37 @@ def nests(row: Row, answer: bool) -> list[Nest]:
                 sums.append(Sum(tuple(Read(windows[j], o, moved[j], s) for j, o, s in reads), piece))
         nests.append(Nest(Read(row.target, offsets[0], moved[0], ()), sizes, tuple(sums), tuple(late)))
     return nests
+
+
+def _headed(nest: Nest, charts: int) -> bool:
+    """Whether all cells share what they read of the charts."""
+    charted = [r for r in nest.reads if r.window.buffer == charts]
+    return bool(charted) and not any(any(r.cells) for r in charted) and _one_term(nest)
+
+
+def _moves(nest: Nest, charts: int) -> bool:
+    """Whether the last factor is the only one from a field, and its cells lie side by side."""
+    fields = [r for r in nest.reads if r.window.buffer != charts]
+    plain = len(nest.sums) == 1 and len(nest.sums[0].sizes) == 1 and len(fields) == 1
+    return plain and bool(fields[0].cells) and fields[0].cells[-1] == 1
+
+
+@lru_cache(maxsize=256)
+def side_by_side(program: Program, soft: bool) -> bool:
+    """Whether instances had better be worked on side by side: most rows do not fill vectors by themselves.
+
+    What does are steps of a chain with many labels that read each potential once: to gather these takes as long as to
+    use them, and longer where maxima are all that is taken of them.
+    """
+    full, enough = 0, FULL if soft else 2 * FULL
+    for block in program.blocks:
+        for row in block.rows:
+            for nest in nests(row, False):
+                laid, across = _laid_out(nest)
+                moves = across and _headed(nest, program.charts) and _moves(laid, program.charts)
+                if moves and laid.sizes[-1] >= enough and laid.reads[-1].window.step != 0:
+                    full += block.count * math.prod(nest.sizes) * nest.alternatives
+    return 2 * full <= program.cost.alternatives
 
 
 def _laid_out(nest: Nest) -> tuple[Nest, bool]:

@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from semiring_struct.executors.cpu import columns as at
+from semiring_struct.executors.cpu import lanes
+from semiring_struct.executors.cpu.memory import empty
 from semiring_struct.executors.eager import Eager
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths, refuse_nan
 from semiring_struct.programs import Program
@@ -27,28 +29,11 @@ KNOWN = (
     LogReduction, MaxReduction, SampleReduction, SoftmaxReduction, SparsemaxReduction, EntmaxReduction,
     GumbelSoftmaxReduction,
 )  # fmt: skip
-SMALL = 1 << 14  # alternatives, over the batch, that one thread does in less time than it takes to wake another
 
 
 @lru_cache(maxsize=1)
 def _has_numba() -> bool:
     return find_spec("numba") is not None
-
-
-def _rule(reduction: Reduction) -> Any:
-    """The reduction in the form that compiled code takes."""
-    from semiring_struct.executors.cpu import choices
-
-    t = float(getattr(reduction, "temperature", 1.0))
-    if isinstance(reduction, LogReduction | SoftmaxReduction):
-        return choices.Rule(choices.SOFT, t, 1.0)
-    if isinstance(reduction, MaxReduction):
-        return choices.Rule(choices.MOST, t, 1.0)
-    if isinstance(reduction, SampleReduction):
-        return choices.Rule(choices.DRAW, t, 1.0)
-    if isinstance(reduction, GumbelSoftmaxReduction):
-        return choices.Rule(choices.HARD if reduction.hard else choices.GUMBEL, t, 1.0)
-    return choices.Rule(choices.TSALLIS, t, float(reduction.alpha) if isinstance(reduction, EntmaxReduction) else 2.0)
 
 
 class _Run:
@@ -68,10 +53,11 @@ class _Run:
 
     def go(self, run: Callable[..., None]) -> bool:
         """Share the instances out among threads, each with a state of its own; whether a field was refused."""
+        from semiring_struct.executors.cpu.choices import rule_of
         from semiring_struct.executors.cpu.state import State, address
-        from semiring_struct.executors.cpu.threads import share_out
+        from semiring_struct.executors.cpu.threads import SMALL, share_out
 
-        rule, refused = _rule(self.job.reduction), []
+        rule, refused = rule_of(self.job.reduction), []
 
         def piece(start: int, end: int) -> None:
             state = State(self.code, self.narrow, self.channels)
@@ -113,8 +99,10 @@ class Cpu(Machine):
         """One forward pass."""
         from semiring_struct.executors.cpu.forward import forward
 
+        if lanes.fit(job):
+            return lanes.total(job)
         run = _Run(job)
-        charts = torch.empty((run.batch, job.program.cells), dtype=torch.float64)
+        charts = empty((run.batch, job.program.cells), torch.float64)
         value = torch.empty((run.batch, run.out), dtype=torch.float64)
         run.batched |= {at.CHARTS_ALL: charts, at.VALUE_ALL: value}
         if run.go(forward):
@@ -125,13 +113,16 @@ class Cpu(Machine):
         """One backward pass over the charts."""
         from semiring_struct.executors.cpu.reverse import reverse
 
+        if lanes.fit(job) and lanes.soft(job):
+            return lanes.gradient(job, charts, _flat(seed, job))
+        charts = lanes.by_instance(job, charts)
         run = _Run(job, channels=1)
         chosen = isinstance(job.reduction, MaxReduction | SampleReduction)
         slopes = []
         for i, f in enumerate(job.fields):
             whole = job.program.single_reader(i) is not None and job.program.reads_all(i) and not chosen
-            slopes.append((torch.empty if whole else torch.zeros)(f.shape, dtype=f.dtype))
-        run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, run)}
+            slopes.append(empty(f.shape, f.dtype) if whole else empty(f.shape, f.dtype).zero_())
+        run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, job)}
         run.banks[at.SLOPES_ALL, at.SLOPES_NOW] = slopes
         run.go(reverse)
         return slopes
@@ -140,10 +131,11 @@ class Cpu(Machine):
         """A forward pass of tangents, then a backward pass with two channels."""
         from semiring_struct.executors.cpu.dual import dual
 
+        charts = lanes.by_instance(job, charts)
         run = _Run(job, channels=3)
         bent = [torch.zeros(f.shape, dtype=f.dtype) for f in job.fields]
         rise, still = torch.empty((run.batch, run.out), dtype=run.narrow), torch.zeros(run.out, dtype=run.narrow)
-        run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, run), at.RISE_ALL: rise}
+        run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, job), at.RISE_ALL: rise}
         run.banks[at.SLOPES_ALL, at.SLOPES_NOW] = bent
         run.banks[at.DOTS_ALL, at.DOTS_NOW] = [t.to(run.narrow) for t in tangents]
         run.words[at.STILL_NOW] = still.data_ptr()
@@ -154,12 +146,14 @@ class Cpu(Machine):
         """A walk that takes the largest alternative."""
         from semiring_struct.executors.cpu import walks
 
+        charts = lanes.by_instance(job, charts)
         return walks.best(job, charts) if walks.able(job) else self._walks.best(job, charts)
 
     def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
         """Walks that draw from the local choices, those of the eager machine up to the rounding of the choices."""
         from semiring_struct.executors.cpu import walks
 
+        charts = lanes.by_instance(job, charts)
         if not walks.able(job):
             return self._walks.draws(job, charts, seed, samples)
         return walks.draws(job, charts, seed, samples)
@@ -168,21 +162,23 @@ class Cpu(Machine):
         """A walk that writes labels as it goes."""
         from semiring_struct.executors.cpu import walks
 
+        charts = lanes.by_instance(job, charts)
         return walks.best_labels(job, charts, code) if walks.able(job) else super().best_labels(job, charts, code)
 
     def drawn_labels(self, job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
         """Walks that write labels as they go."""
         from semiring_struct.executors.cpu import walks
 
+        charts = lanes.by_instance(job, charts)
         if not walks.able(job):
             return super().drawn_labels(job, charts, seed, samples, code)
         return walks.drawn_labels(job, charts, seed, samples, code)
 
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """Walks that compete."""
-        return self._walks.beam(job, charts, k, start, grow)
+        return self._walks.beam(job, lanes.by_instance(job, charts), k, start, grow)
 
 
-def _flat(seed: Tensor, run: _Run) -> Tensor:
+def _flat(seed: Tensor, job: Job) -> Tensor:
     """The adjoint of the answer `(batch, out)` in the dtype of the fields."""
-    return seed.detach().to(run.narrow).reshape(run.batch, run.out).contiguous()
+    return seed.detach().to(job.fields[0].dtype).reshape(seed.shape[0], -1).contiguous()

@@ -1,8 +1,4 @@
-"""What compiled code is made of: pointers, exponentials and logarithms that vectorise, and counted noise.
-
-`exp` and `log` are polynomials after reduction of the range, as in the Cephes library, within two units in the last
-place. They are compiled with contraction only: reassociated, their reduction of the range would lose its low digits.
-"""
+"""What compiled code is made of: pointers, exponentials and logarithms that vectorise, and counted noise."""
 
 from __future__ import annotations
 
@@ -15,6 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic, overload
+
+from semiring_struct.executors.cpu.polynomials import Emit
 
 EXACT = {"contract"}
 LOOSE = {"contract", "nsz", "nnan", "reassoc"}
@@ -36,7 +34,7 @@ def entry(function: Callable) -> Any:
     file of this folder is removed here.
     """
     compiled = _compile(error_model="numpy", nogil=True, cache=True)(function)
-    latest = max(source.stat().st_mtime for source in Path(__file__).parent.glob("*.py"))
+    latest = max(source.stat().st_mtime for source in Path(__file__).parent.rglob("*.py"))
     for index in Path(compiled.stats.cache_path).glob(f"*.{function.__name__}-*.nbi"):
         with contextlib.suppress(OSError):
             if index.stat().st_mtime < latest:
@@ -70,18 +68,6 @@ def _either(context, condition, a, b):
     return a(types.boolean, a, a), build
 
 
-def _same_bits(source: Any, result: Any) -> Any:
-    """A number of one type read as one of another."""
-
-    def same_bits(context, x):
-        def build(target, builder, signature, args):
-            return builder.bitcast(args[0], target.get_value_type(signature.return_type))
-
-        return result(source), build
-
-    return intrinsic(same_bits)
-
-
 def _alone(context):
     """Said in a function's body: it is called, not copied into its callers, which keeps compilation short."""
 
@@ -96,82 +82,21 @@ alone: Any = intrinsic(_alone)
 pointer: Any = intrinsic(_pointer)
 ahead: Any = intrinsic(_ahead)
 either: Any = intrinsic(_either)
-_float_of = _same_bits(types.int32, types.float32)
-_int_of = _same_bits(types.float32, types.int32)
-_double_of = _same_bits(types.int64, types.float64)
 
-_F = np.float32
-_LOWEST_32, _LOWEST_64 = _F(-87.0), -708.0
+def _one_number(act: Callable[[Emit, Any], Any]) -> Any:
+    """A function of a number made of instructions."""
 
+    def operation(context, x):
+        def build(target, builder, signature, args):
+            return act(Emit(builder, x), args[0])
 
-@exact
-def _exp_32(x):
-    y = min(max(x, _LOWEST_32), _F(88.0))
-    n = np.floor(y * _F(1.44269504088896341) + _F(0.5))
-    r = y - n * _F(0.693359375)
-    r = r - n * _F(-2.12194440e-4)
-    p = _F(1.9875691500e-4)
-    p = p * r + _F(1.3981999507e-3)
-    p = p * r + _F(8.3334519073e-3)
-    p = p * r + _F(4.1665795894e-2)
-    p = p * r + _F(1.6666665459e-1)
-    p = p * r + _F(5.0000001201e-1)
-    p = p * r * r + r + _F(1.0)
-    p = p * _float_of(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
-    return _F(0.0) if x < _LOWEST_32 else p
+        return x(x), build
+
+    return intrinsic(operation)
 
 
-@exact
-def _exp_64(x):
-    y = min(max(x, _LOWEST_64), 709.0)
-    n = np.floor(y * 1.4426950408889634074 + 0.5)
-    r = y - n * 6.93145751953125e-1
-    r = r - n * 1.42860682030941723212e-6
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    p = p * _double_of((np.int64(n) + np.int64(1023)) << np.int64(52))
-    return 0.0 if x < _LOWEST_64 else p
-
-
-@exact
-def _log_32(x):
-    i = _int_of(_F(x))
-    e = (i >> np.int32(23)) - np.int32(126)
-    m = _float_of(np.int32((i & np.int32(0x7FFFFF)) | np.int32(0x3F000000)))
-    small = m < _F(0.70710678)
-    e = e - (np.int32(1) if small else np.int32(0))
-    m = m + (m if small else _F(0)) - _F(1)
-    z = m * m
-    y = _F(7.0376836292e-2)
-    y = y * m - _F(1.1514610310e-1)
-    y = y * m + _F(1.1676998740e-1)
-    y = y * m - _F(1.2420140846e-1)
-    y = y * m + _F(1.4249322787e-1)
-    y = y * m - _F(1.6668057665e-1)
-    y = y * m + _F(2.0000714765e-1)
-    y = y * m - _F(2.4999993993e-1)
-    y = y * m + _F(3.3333331174e-1)
-    y = y * m * z
-    f = _F(e)
-    y = y + _F(-2.12194440e-4) * f - _F(0.5) * z
-    return m + y + _F(0.693359375) * f
-
-
-@exact
-def _log_64(x):
-    return math.log(x)
+_exp_one: Any = _one_number(Emit.exp)
+_log_one: Any = _one_number(Emit.log)
 
 
 def exp(x):
@@ -186,12 +111,12 @@ def log(x):
 
 @overload(exp)
 def _exp(x):
-    return (lambda x: _exp_32(x)) if x == types.float32 else (lambda x: _exp_64(x))
+    return (lambda x: _exp_one(x)) if isinstance(x, types.Float) else None
 
 
 @overload(log)
 def _log(x):
-    return (lambda x: _log_32(x)) if x == types.float32 else (lambda x: _log_64(x))
+    return (lambda x: _log_one(x)) if isinstance(x, types.Float) else None
 
 
 def cast(x, like):
@@ -201,7 +126,7 @@ def cast(x, like):
 
 @overload(cast)
 def _cast(x, like):
-    return (lambda x, like: _F(x)) if like == types.float32 else (lambda x, like: np.float64(x))
+    return (lambda x, like: np.float32(x)) if like == types.float32 else (lambda x, like: np.float64(x))
 
 
 @exact

@@ -18,7 +18,7 @@ from semiring_struct.executors.cpu.tiles import WRITE, Spot, place, spread_field
 
 
 @exact
-def _least(k, like):
+def least_of(k, like):
     """The smallest sum that is trusted: what underflow may have taken from it is below its last digit."""
     tiny = cast(1e-290, like)
     return cast(k, like) * (tiny if tiny > 0 else cast(1e-30, like))
@@ -139,7 +139,7 @@ def _values(code, state, m, temperature, like):
     mass, v, top = pointer(state[col.X], like), wide(state, col.VALUE), wide(state, col.TOP_WIDE)
     right = ahead(pointer(state[col.RIGHT_EXP], like), m[col.AT_RIGHT])
     _multiply(mass, pointer(state[col.LEFT_EXP], like), right, p, k, q, cast(0, like))
-    t, least = cast(temperature, like), _least(k, like)
+    t, least = cast(temperature, like), least_of(k, like)
     for i in range(p):
         for j in range(i * q, i * q + q):
             v[j] = top[i] + log(mass[j]) * t
@@ -221,7 +221,7 @@ def _flows(code, state, m, temperature, like):
     k, p, q = m[col.K0] * m[col.K1] * m[col.K2], m[col.P0] * m[col.P1], m[col.Q0] * m[col.Q1]
     mass, flow = pointer(state[col.WEIGHTS], like), pointer(state[col.X], like)
     bar, done = pointer(state[col.LEFT_ADJOINT], like), pointer(state[col.RIGHT_DONE], like)
-    least, sharpness = _least(k, like), cast(1 / temperature, like)
+    least, sharpness = least_of(k, like), cast(1 / temperature, like)
     for i in range(p):
         for j in range(i * q, i * q + q):
             flow[j] = flow[j] / mass[j] if mass[j] >= least else flow[j]

@@ -98,7 +98,7 @@ def turn_to(state, b):
 
 
 @exact
-def _strange(x, n, most):
+def strange(x, n, most):
     """How many numbers are not less than `most` (infinity): NaN is not."""
     alone()
     count = 0
@@ -113,7 +113,7 @@ def refuse_strange(state, b, start, like):
     pairs, sizes = words(state, at.FIELDS_ALL), words(state, at.SIZES)
     for i in range(state[at.FIELDS]):
         if b == start or pairs[2 * i + 1] != 0:
-            state[at.REFUSED] += _strange(field(state, at.FIELDS_NOW, i, like), sizes[i], cast(np.inf, like))
+            state[at.REFUSED] += strange(field(state, at.FIELDS_NOW, i, like), sizes[i], cast(np.inf, like))
 
 
 @exact

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import torch
 
+SMALL = 1 << 14  # alternatives, over the batch, that one thread does in less time than it takes to wake another
+
 
 @lru_cache(maxsize=8)
 def _pool(workers: int) -> ThreadPoolExecutor:

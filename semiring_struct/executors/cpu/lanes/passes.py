@@ -1,0 +1,146 @@
+"""Forward and reverse over groups of instances side by side, for rows too small to fill vectors by themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semiring_struct.executors.cpu import columns as col
+from semiring_struct.executors.cpu.choices import MOST
+from semiring_struct.executors.cpu.lanes import state as now
+from semiring_struct.executors.cpu.lanes.answer import answer_flows, answers
+from semiring_struct.executors.cpu.lanes.products import close_products, open_products, product_forward, product_reverse
+from semiring_struct.executors.cpu.lanes.tiles import (
+    Spot,
+    fetch,
+    flip,
+    in_pairs,
+    load,
+    log_sums,
+    peaks,
+    raise_late,
+    spread_late,
+    spread_out,
+    store,
+    target,
+    tops,
+    weights,
+)  # fmt: skip
+from semiring_struct.executors.cpu.lanes.vectors import LANES, flows, loaded
+from semiring_struct.executors.cpu.native import ahead, cast, entry, exact, inner, pointer
+from semiring_struct.executors.cpu.sheets import fill
+
+
+@exact
+def _fill_tile(rule, code, state, row, spot, like):
+    """The cells of one tile."""
+    x, v, n, k = pointer(state[now.X], 0.0), pointer(state[now.VALUES], 0.0), spot.count, row[col.ALTERNATIVES]
+    if not row[col.CHOOSES]:
+        fill(v, 1, 1, n * LANES, 0.0)
+    elif rule.kind == MOST and in_pairs(code, row):
+        peaks(v, code, state, row, spot, like)
+    else:
+        load(x, code, state, row, spot, like)
+        tops(x, k, n, v)
+        if rule.kind != MOST and k > 0:
+            log_sums(x, k, n, v, pointer(state[now.FLOW], like), rule.temperature, like)
+    raise_late(v, code, state, row, spot, like)
+    store(ahead(now.charts_of(state), target(row, spot)), row[col.TO_J], v, n)
+
+
+@inner
+def _fill(rule, code, state, row, turn, like):
+    """The cells of one row at one turn of its loop."""
+    if row[col.AS_PRODUCT] and rule.kind != MOST:
+        product_forward(rule, code, state, row, turn, like)
+        return
+    for o0 in range(row[col.N0]):
+        for o1 in range(row[col.N1]):
+            for j in range(0, row[col.NJ], row[col.TILE]):
+                spot = Spot(turn, o0, o1, j, min(row[col.TILE], row[col.NJ] - j))
+                _fill_tile(rule, code, state, row, spot, like)
+
+
+@entry
+def forward_lanes(rule, like, code_at, state_at, start, end):
+    """Groups `start .. end - 1`: their charts and their answers, both float64."""
+    code, state = pointer(code_at, np.int64(0)), pointer(state_at, np.int64(0))
+    last = code[col.END_BLOCK] - col.BLOCK
+    for group in range(start, end):
+        now.open_group(code, state, group, like)
+        now.look(state, like)
+        open_products(code, state)
+        if not code[col.WHOLE]:
+            fill(now.charts_of(state), 1, 1, code[col.CELLS] * LANES, -np.inf)
+        for i in range(code[col.FIRST_BLOCK], last, col.BLOCK):
+            block = ahead(code, i)
+            for turn in range(block[col.TURNS]):
+                for r in range(block[col.FIRST_ROW], block[col.END_ROW], col.ROW):
+                    _fill(rule, code, state, ahead(code, r), turn, like)
+        answers(rule, code, state, ahead(code, code[last + col.FIRST_ROW]), like)
+        now.keep_charts(code, state)
+
+
+@exact
+def _idle(flow, cells):
+    """Whether no cell of a tile has an adjoint."""
+    for c in range(cells):  # noqa: SIM110, reason: compiled code has no `any`
+        if flows(loaded(ahead(flow, c * LANES))):
+            return False
+    return True
+
+
+@exact
+def _drain_tile(rule, code, state, row, spot, like):
+    """The adjoints of one tile's cells to their factors."""
+    adjoint, slopes = pointer(state[now.ADJOINT], like), pointer(state[now.SLOPES], like)
+    flow = pointer(state[now.FLOW], like)
+    at, n, k = target(row, spot), spot.count, row[col.ALTERNATIVES]
+    fetch(flow, ahead(adjoint, at), row[col.TO_J], n)
+    if _idle(flow, n):
+        return
+    spread_late(flow, code, row, spot, adjoint, slopes)
+    if not row[col.CHOOSES] or k == 0:
+        return
+    x, w, v = pointer(state[now.X], 0.0), pointer(state[now.WEIGHTS], like), pointer(state[now.VALUES], 0.0)
+    load(x, code, state, row, spot, like)
+    fetch(v, ahead(now.charts_of(state), at), row[col.TO_J], n)
+    if row[col.FIRST_LATE] < row[col.END_LATE]:
+        flip(v, n)
+        raise_late(v, code, state, row, spot, like)
+        flip(v, n)
+    weights(w, x, k, n, v, flow, rule.temperature, like)
+    spread_out(w, flow, code, row, spot, adjoint, slopes)
+
+
+@inner
+def _drain(rule, code, state, row, turn, like):
+    """The adjoints of one row at one turn of its loop."""
+    if row[col.AS_PRODUCT]:
+        product_reverse(rule, code, state, row, turn, like)
+        return
+    for o0 in range(row[col.N0]):
+        for o1 in range(row[col.N1]):
+            for j in range(0, row[col.NJ], row[col.TILE]):
+                spot = Spot(turn, o0, o1, j, min(row[col.TILE], row[col.NJ] - j))
+                _drain_tile(rule, code, state, row, spot, like)
+
+
+@entry
+def reverse_lanes(rule, like, code_at, state_at, start, end):
+    """Slopes of the total in the fields of groups `start .. end - 1`, times the seed."""
+    code, state = pointer(code_at, np.int64(0)), pointer(state_at, np.int64(0))
+    last = code[col.END_BLOCK] - col.BLOCK
+    for group in range(start, end):
+        now.open_group(code, state, group, like)
+        now.find_charts(code, state)
+        open_products(code, state)
+        fill(pointer(state[now.ADJOINT], like), 1, 1, code[col.CELLS] * LANES, cast(0, like))
+        fill(pointer(state[now.SLOPES], like), 1, 1, state[now.ENTRIES] * LANES, cast(0, like))
+        answer_flows(rule, code, state, ahead(code, code[last + col.FIRST_ROW]), like)
+        for i in range(last - col.BLOCK, code[col.FIRST_BLOCK] - col.BLOCK, -col.BLOCK):
+            block = ahead(code, i)
+            for turn in range(block[col.TURNS] - 1, -1, -1):
+                for r in range(block[col.END_ROW] - col.ROW, block[col.FIRST_ROW] - col.ROW, -col.ROW):
+                    _drain(rule, code, state, ahead(code, r), turn, like)
+        close_products(code, state, like)
+        now.give_slopes(state, like)

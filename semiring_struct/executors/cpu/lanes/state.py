@@ -1,0 +1,159 @@
+"""What a thread works on: a group of instances side by side, its fields gathered into lanes, its slopes given back.
+
+Entry `e` of lane `l` stands at `e * LANES + l`. The last group may be short; its lanes then repeat the last instance.
+Charts of a full group are kept as they are, those of a short one with as many lanes as it has instances.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semiring_struct.executors.cpu import columns as col
+from semiring_struct.executors.cpu.lanes.vectors import LANES, turn_away, turn_in
+from semiring_struct.executors.cpu.memory import empty
+from semiring_struct.executors.cpu.native import ahead, cast, exact, pointer
+from semiring_struct.executors.cpu.state import strange
+
+# the words of a state: buffers of a thread, where the present group stands, tensors of the whole batch
+(
+    FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, SPARE,
+    LEFT_LOG, LEFT_EXP, LEFT_BAR, LEFT_DONE, RIGHT_LOG, RIGHT_EXP, RIGHT_BAR, RIGHT_DONE, TOPS, SHIFT, FILLED,
+    FIRST, COUNT, CHARTS,
+    BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, ENTRIES, REFUSED, WORDS,
+) = range(35)  # fmt: skip
+# of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes
+ADDRESS, BYTES, SIZE, START, SLOPE, ENTRY = range(6)
+
+_WORD, _WIDE = np.int64(0), np.float64(0)
+
+
+def _address(x: Any) -> int:
+    return x.data_ptr() if isinstance(x, Tensor) else x.__array_interface__["data"][0]
+
+
+class State:
+    """One thread's words, and the buffers whose addresses they are."""
+
+    def __init__(
+        self, code: np.ndarray, fields: list[Tensor], lengths: Tensor, charts: Tensor, answer: Tensor,
+        slopes: list[Tensor],
+    ):  # fmt: skip
+        narrow = fields[0].dtype
+        total, cells = sum(f.shape[1] for f in fields), charts.shape[1]
+        tile, most, cells_most = (int(code[i]) for i in (col.LARGEST, col.MOST, col.WIDEST))
+        back = len(slopes) > 0
+        starts = np.cumsum([0, *(f.shape[1] for f in fields)])
+        bank = np.zeros((len(fields), ENTRY), dtype=np.int64)
+        for i, f in enumerate(fields):
+            slope = slopes[i].data_ptr() if back else 0
+            bank[i] = f.data_ptr(), f.stride(0) * f.element_size(), f.shape[1], starts[i], slope
+        buffers: dict[int, Any] = {
+            FIELDS: empty((total * LANES,), narrow),
+            SLOPES: empty((total * LANES * back,), narrow),
+            ADJOINT: empty((cells * LANES * back,), narrow),
+            X: empty((max(tile, most) * LANES,), torch.float64),
+            WEIGHTS: empty((tile * LANES,), narrow),
+            VALUES: empty((cells_most * LANES,), torch.float64),
+            FLOW: empty((cells_most * LANES,), narrow),
+            TOPS: empty((cells_most * LANES,), torch.float64),
+            SHIFT: empty((int(code[col.SHIFTS]) * LANES,), torch.float64),
+            FILLED: np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64),
+            SPARE: empty((cells * LANES,), torch.float64),
+            BANK: bank, KEPT: charts, LENGTHS: lengths, VALUE: answer, SEED: answer,
+        }  # fmt: skip
+        for side, size in ((LEFT_LOG, col.LEFT), (RIGHT_LOG, col.RIGHT)):
+            for slot in range(side, side + 4):
+                buffers[slot] = empty((int(code[size]) * LANES,), narrow)
+        self.words = np.zeros(WORDS, dtype=np.int64)
+        for slot, buffer in buffers.items():
+            self.words[slot] = _address(buffer)
+        self.words[[BATCH, BANKS, SIDES]] = charts.shape[0], len(fields), lengths.shape[1]
+        self.words[[OUT, ENTRIES]] = answer.shape[1], total
+        self._keep = buffers
+
+
+@exact
+def words(state, slot):
+    """A buffer of integers."""
+    return pointer(state[slot], _WORD)
+
+
+@exact
+def charts_of(state):
+    """The charts of the present group."""
+    return pointer(state[CHARTS], _WIDE)
+
+
+@exact
+def _copy(out, lanes, many, x, apart, count, cells):
+    """Cells of `many` lanes, those past `count` repeating the last one of `x`."""
+    for i in range(cells):
+        for lane in range(many):
+            out[i * lanes + lane] = x[i * apart + min(lane, count - 1)]
+
+
+@exact
+def open_group(code, state, group, like):
+    """Make a group the present one and gather its fields."""
+    first, cells = group * LANES, code[col.CELLS]
+    count = min(LANES, state[BATCH] - first)
+    state[FIRST], state[COUNT] = first, count
+    kept = state[KEPT] + first * cells * 8
+    state[CHARTS] = kept if count == LANES else state[SPARE]
+    fields = pointer(state[FIELDS], like)
+    for i in range(state[BANKS]):
+        f = ahead(words(state, BANK), i * ENTRY)
+        out, size = ahead(fields, f[START] * LANES), f[SIZE]
+        if f[BYTES] == 0:
+            if not state[SHARED]:
+                turn_in(out, pointer(f[ADDRESS], like), 0, size, 1)
+        else:
+            turn_in(out, pointer(f[ADDRESS] + f[BYTES] * first, like), f[BYTES] // _bytes(like), size, count)
+    state[SHARED] = 1
+
+
+@exact
+def look(state, like):
+    """Note whether a field of the present group holds NaN or +inf, those shared by the batch once."""
+    for i in range(state[BANKS]):
+        f = ahead(words(state, BANK), i * ENTRY)
+        many = state[COUNT] if f[BYTES] != 0 else 1 if state[FIRST] == 0 else 0
+        for lane in range(many):
+            x = pointer(f[ADDRESS] + f[BYTES] * (state[FIRST] + lane), like)
+            state[REFUSED] += strange(x, f[SIZE], cast(np.inf, like))
+
+
+@exact
+def keep_charts(code, state):
+    """Put the charts of a short group where they are kept."""
+    if state[COUNT] < LANES:
+        kept = pointer(state[KEPT] + state[FIRST] * code[col.CELLS] * 8, _WIDE)
+        _copy(kept, state[COUNT], state[COUNT], charts_of(state), LANES, state[COUNT], code[col.CELLS])
+
+
+@exact
+def find_charts(code, state):
+    """Take the charts of a short group from where they are kept."""
+    if state[COUNT] < LANES:
+        kept = pointer(state[KEPT] + state[FIRST] * code[col.CELLS] * 8, _WIDE)
+        _copy(charts_of(state), LANES, LANES, kept, state[COUNT], state[COUNT], code[col.CELLS])
+
+
+@exact
+def give_slopes(state, like):
+    """Write the slopes of the present group to those of its instances."""
+    for i in range(state[BANKS]):
+        f = ahead(words(state, BANK), i * ENTRY)
+        x = ahead(pointer(state[SLOPES], like), f[START] * LANES)
+        size = f[SIZE]
+        out = pointer(f[SLOPE] + state[FIRST] * size * _bytes(like), like)
+        turn_away(out, x, size, state[COUNT])
+
+
+@exact
+def _bytes(like):
+    return 4 if cast(1e-60, like) == 0 else 8

@@ -1,0 +1,313 @@
+"""Some cells of a row, all lanes of each: their alternatives, and adjoints given back to the factors of these.
+
+A tile holds the `k` alternatives of one cell after those of the other: number `i` of cell `c` at `(c * k + i) * LANES`.
+Every loop goes over cells and then over what stands side by side in one term, so that no iteration waits for another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from semiring_struct.executors.cpu import columns as col
+from semiring_struct.executors.cpu.lanes.state import FIELDS, charts_of
+from semiring_struct.executors.cpu.lanes.vectors import (
+    LANES,
+    keep,
+    larger,
+    loaded,
+    narrow,
+    ratio,
+    settled,
+    spread,
+    wide,
+)
+from semiring_struct.executors.cpu.native import ahead, alone, cast, exact, exp, log, pointer
+from semiring_struct.executors.cpu.sheets import fill
+
+
+class Spot(NamedTuple):
+    """Where a tile stands: turn of its row's loop, loops over cells, first cell and number of cells."""
+
+    turn: int
+    o0: int
+    o1: int
+    j: int
+    count: int
+
+
+@exact
+def place(f, spot):
+    """Where a factor stands at a spot."""
+    return f[col.OFFSET] + f[col.STEP] * spot.turn + f[col.D0] * spot.o0 + f[col.D1] * spot.o1 + f[col.DJ] * spot.j
+
+
+@exact
+def target(row, spot):
+    """Where a tile's cells start."""
+    at = row[col.TO] + row[col.TO_STEP] * spot.turn
+    return at + row[col.TO_0] * spot.o0 + row[col.TO_1] * spot.o1 + row[col.TO_J] * spot.j
+
+
+@exact
+def put(x, k, cells, n, p, apart, step):
+    """`x = p`: `n` numbers of each cell, those of `p` being `step` apart, and `apart` from cell to cell."""
+    alone()
+    for c in range(cells):
+        line, q = ahead(x, c * k * LANES), ahead(p, c * apart)
+        for i in range(n):
+            keep(ahead(line, i * LANES), wide(loaded(ahead(q, i * step))))
+
+
+@exact
+def raise_by(x, k, cells, n, p, apart, step):
+    """`x += p`."""
+    alone()
+    for c in range(cells):
+        line, q = ahead(x, c * k * LANES), ahead(p, c * apart)
+        for i in range(n):
+            here = ahead(line, i * LANES)
+            keep(here, loaded(here) + wide(loaded(ahead(q, i * step))))
+
+
+@exact
+def _put_two(x, k, cells, n, p, apart, step, q, apart_q, step_q):
+    alone()
+    for c in range(cells):
+        line, a, b = ahead(x, c * k * LANES), ahead(p, c * apart), ahead(q, c * apart_q)
+        for i in range(n):
+            keep(ahead(line, i * LANES), wide(loaded(ahead(a, i * step))) + wide(loaded(ahead(b, i * step_q))))
+
+
+@exact
+def _zeros(x, k, cells, n):
+    for c in range(cells):
+        for i in range(n):
+            keep(ahead(x, (c * k + i) * LANES), spread(0.0))
+
+
+@exact
+def _load_factor(x, k, code, state, f, spot, n, at, first, like):
+    if f[col.BUFFER] == code[col.CHARTS]:
+        p = ahead(charts_of(state), at)
+        if first:
+            put(x, k, spot.count, n, p, f[col.DJ], f[col.E2])
+        else:
+            raise_by(x, k, spot.count, n, p, f[col.DJ], f[col.E2])
+    else:
+        q = ahead(pointer(state[FIELDS], like), at)
+        if first:
+            put(x, k, spot.count, n, q, f[col.DJ], f[col.E2])
+        else:
+            raise_by(x, k, spot.count, n, q, f[col.DJ], f[col.E2])
+
+
+@exact
+def _load_term(x, k, code, state, term, spot, e0, e1, like):
+    """The sums of a term's factors, two at a time where the first is a chart's."""
+    here, n = code[col.CHARTS], term[col.SIZE_2]
+    first, end = term[col.FIRST_FACTOR], term[col.END_FACTOR]
+    if first == end:
+        _zeros(x, k, spot.count, n)
+        return
+    f, start = ahead(code, first), first
+    if end - first >= 2 * col.FACTOR and f[col.BUFFER] == here:
+        g = ahead(code, first + col.FACTOR)
+        p = ahead(charts_of(state), place(f, spot) + e0 * f[col.E0] + e1 * f[col.E1])
+        at = place(g, spot) + e0 * g[col.E0] + e1 * g[col.E1]
+        if g[col.BUFFER] == here:
+            q = ahead(charts_of(state), at)
+            _put_two(x, k, spot.count, n, p, f[col.DJ], f[col.E2], q, g[col.DJ], g[col.E2])
+        else:
+            r = ahead(pointer(state[FIELDS], like), at)
+            _put_two(x, k, spot.count, n, p, f[col.DJ], f[col.E2], r, g[col.DJ], g[col.E2])
+        start += 2 * col.FACTOR
+    for i in range(start, end, col.FACTOR):
+        f = ahead(code, i)
+        at = place(f, spot) + e0 * f[col.E0] + e1 * f[col.E1]
+        _load_factor(x, k, code, state, f, spot, n, at, i == first, like)
+
+
+@exact
+def load(x, code, state, row, spot, like):
+    """All alternatives of a tile."""
+    for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
+        term = ahead(code, m)
+        to = ahead(x, term[col.START] * LANES)
+        for e0 in range(term[col.SIZE_0]):
+            for e1 in range(term[col.SIZE_1]):
+                _load_term(to, row[col.ALTERNATIVES], code, state, term, spot, e0, e1, like)
+                to = ahead(to, term[col.SIZE_2] * LANES)
+
+
+@exact
+def in_pairs(code, row):
+    """Whether every term of a row has two factors, the first from a chart."""
+    for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
+        i = code[m + col.FIRST_FACTOR]
+        if code[m + col.END_FACTOR] - i != 2 * col.FACTOR or code[i + col.BUFFER] != code[col.CHARTS]:
+            return False
+    return True
+
+
+@exact
+def _peaks_of(v, cells, n, p, apart, step, q, apart_q, step_q):
+    alone()
+    for c in range(cells):
+        a, b, top = ahead(p, c * apart), ahead(q, c * apart_q), loaded(ahead(v, c * LANES))
+        for i in range(n):
+            top = larger(top, wide(loaded(ahead(a, i * step))) + wide(loaded(ahead(b, i * step_q))))
+        keep(ahead(v, c * LANES), top)
+
+
+@exact
+def peaks(v, code, state, row, spot, like):
+    """The largest alternative of every cell of a row in pairs, without keeping the others."""
+    fill(v, 1, 1, spot.count * LANES, -np.inf)
+    for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
+        term = ahead(code, m)
+        f, n = ahead(code, term[col.FIRST_FACTOR]), term[col.SIZE_2]
+        g = ahead(f, col.FACTOR)
+        for e0 in range(term[col.SIZE_0]):
+            for e1 in range(term[col.SIZE_1]):
+                p = ahead(charts_of(state), place(f, spot) + e0 * f[col.E0] + e1 * f[col.E1])
+                at = place(g, spot) + e0 * g[col.E0] + e1 * g[col.E1]
+                if g[col.BUFFER] == code[col.CHARTS]:
+                    q = ahead(charts_of(state), at)
+                    _peaks_of(v, spot.count, n, p, f[col.DJ], f[col.E2], q, g[col.DJ], g[col.E2])
+                else:
+                    r = ahead(pointer(state[FIELDS], like), at)
+                    _peaks_of(v, spot.count, n, p, f[col.DJ], f[col.E2], r, g[col.DJ], g[col.E2])
+
+
+@exact
+def tops(x, k, cells, v):
+    """The largest alternative of every cell."""
+    alone()
+    for c in range(cells):
+        top = spread(-np.inf)
+        for i in range(k):
+            top = larger(top, loaded(ahead(x, (c * k + i) * LANES)))
+        keep(ahead(v, c * LANES), top)
+
+
+@exact
+def log_sums(x, k, cells, v, mass, temperature, like):
+    """The log-sum of every cell's alternatives, of which `v` holds the largest, into `v`."""
+    alone()
+    sharpness, t = spread(cast(1 / temperature, like)), spread(cast(temperature, like))
+    for c in range(cells):
+        centre, total = settled(loaded(ahead(v, c * LANES))), spread(cast(0, like))
+        for i in range(k):
+            total = total + exp(narrow(loaded(ahead(x, (c * k + i) * LANES)) - centre, like) * sharpness)
+        keep(ahead(mass, c * LANES), total)
+    for c in range(cells):
+        here = ahead(v, c * LANES)
+        keep(here, loaded(here) + wide(log(loaded(ahead(mass, c * LANES))) * t))
+
+
+@exact
+def weights(w, x, k, cells, v, flow, temperature, like):
+    """Exponentials of every cell's alternatives less its value `v` into `w`; `flow` divided by their sum."""
+    alone()
+    sharpness = spread(cast(1 / temperature, like))
+    for c in range(cells):
+        centre, total = settled(loaded(ahead(v, c * LANES))), spread(cast(0, like))
+        for i in range(k):
+            at = (c * k + i) * LANES
+            e = exp(narrow(loaded(ahead(x, at)) - centre, like) * sharpness)
+            keep(ahead(w, at), e)
+            total = total + e
+        keep(ahead(flow, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
+
+
+@exact
+def _give(p, apart, step, w, flow, k, cells, n):
+    """Weights times the flow of their cell, added."""
+    alone()
+    for c in range(cells):
+        line, q, f = ahead(w, c * k * LANES), ahead(p, c * apart), loaded(ahead(flow, c * LANES))
+        for i in range(n):
+            here = ahead(q, i * step)
+            keep(here, loaded(here) + loaded(ahead(line, i * LANES)) * f)
+
+
+@exact
+def _write(p, apart, step, w, flow, k, cells, n):
+    """The same, written."""
+    alone()
+    for c in range(cells):
+        line, q, f = ahead(w, c * k * LANES), ahead(p, c * apart), loaded(ahead(flow, c * LANES))
+        for i in range(n):
+            keep(ahead(q, i * step), loaded(ahead(line, i * LANES)) * f)
+
+
+@exact
+def spread_out(w, flow, code, row, spot, adjoint, slopes):
+    """The adjoints of a tile's alternatives to all their factors."""
+    k = row[col.ALTERNATIVES]
+    for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
+        term = ahead(code, m)
+        n, x = term[col.SIZE_2], ahead(w, term[col.START] * LANES)
+        for e0 in range(term[col.SIZE_0]):
+            for e1 in range(term[col.SIZE_1]):
+                for i in range(term[col.FIRST_FACTOR], term[col.END_FACTOR], col.FACTOR):
+                    f = ahead(code, i)
+                    at = place(f, spot) + e0 * f[col.E0] + e1 * f[col.E1]
+                    if f[col.BUFFER] == code[col.CHARTS]:
+                        _give(ahead(adjoint, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
+                    elif f[col.SOLE]:
+                        _write(ahead(slopes, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
+                    else:
+                        _give(ahead(slopes, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
+                x = ahead(x, n * LANES)
+
+
+@exact
+def raise_late(v, code, state, row, spot, like):
+    """Cells times the factors that all their alternatives share."""
+    for i in range(row[col.FIRST_LATE], row[col.END_LATE], col.FACTOR):
+        f = ahead(code, i)
+        _load_factor(v, 1, code, state, f, spot, 1, place(f, spot), False, like)
+
+
+@exact
+def add(p, apart, step, x, pitch, cells, n):
+    """A sheet of narrow numbers to where they belong."""
+    alone()
+    for c in range(cells):
+        line, q = ahead(x, c * pitch * LANES), ahead(p, c * apart)
+        for i in range(n):
+            here = ahead(q, i * step)
+            keep(here, loaded(here) + loaded(ahead(line, i * LANES)))
+
+
+@exact
+def spread_late(flow, code, row, spot, adjoint, slopes):
+    """The adjoints of cells to the factors that all their alternatives share."""
+    for i in range(row[col.FIRST_LATE], row[col.END_LATE], col.FACTOR):
+        f = ahead(code, i)
+        into = adjoint if f[col.BUFFER] == code[col.CHARTS] else slopes
+        add(ahead(into, place(f, spot)), f[col.DJ], 0, flow, 1, spot.count, 1)
+
+
+@exact
+def store(p, apart, v, cells):
+    """Cells of a tile to where they stand."""
+    for c in range(cells):
+        keep(ahead(p, c * apart), loaded(ahead(v, c * LANES)))
+
+
+@exact
+def fetch(v, p, apart, cells):
+    """The contrary."""
+    for c in range(cells):
+        keep(ahead(v, c * LANES), loaded(ahead(p, c * apart)))
+
+
+@exact
+def flip(v, cells):
+    """Numbers of a tile's cells with the other sign."""
+    for c in range(cells):
+        keep(ahead(v, c * LANES), spread(0.0) - loaded(ahead(v, c * LANES)))
