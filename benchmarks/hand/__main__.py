@@ -11,30 +11,9 @@ import torch
 
 import semiring_struct as ss
 from benchmarks.hand import loops
+from benchmarks.nussinov import Nussinov
 
 ROUNDS = 15
-
-
-class Nussinov(ss.DynamicProgram):
-    """Non-crossing pairings of n bases, as in the documents."""
-
-    event_dim = 2
-
-    def inside(self, p: Any, pair: Any) -> Any:
-        """Spans from their left base: alone, or paired."""
-        n = pair.shape[-1]
-        chart = p.chart(n + 1, n + 1)
-        for i in range(n + 1):
-            chart[i, i] = p.one
-        for i in range(n):
-            chart[i, i + 1] = p.one
-        for width in range(2, n + 1):
-            for i in range(n - width + 1):
-                j = i + width
-                chart[i, j] = chart[i + 1, j] + (
-                    pair[i, i + 1 : j] * chart[i + 1, i + 1 : j] * chart[i + 2 : j + 1, j]
-                ).sum(-1)
-        return chart[0, p.length]
 
 
 def cases() -> list[tuple[str, Any, Callable, tuple[tuple[int, ...], ...]]]:

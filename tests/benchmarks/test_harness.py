@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 import semiring_struct as ss
 from benchmarks import memory, overhead, report, scaling, session
 from benchmarks.__main__ import main
-from benchmarks.cases import FAMILIES, Case, parse, queries
+from benchmarks.cases import FAMILIES, SUMS, Case, parse, queries
 from benchmarks.contenders import OURS, PEERS, find
 from benchmarks.timing import interleave, ratio
 
@@ -65,6 +66,14 @@ def test_pytorch_crf_agrees(query: str):
 def test_torch_agrees(family: str, query: str):
     entry, *_ = session.run(parse(TINY[family]), session.Options((query,), ("torch",), 0.0, 1), silent)
     assert entry["contenders"]["torch"]["agrees"] is True
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("subset", "nussinov")])
+def test_synjax_agrees(family: str):
+    if importlib.util.find_spec("synjax") is None:
+        pytest.skip("SynJax is not installed")
+    for entry in session.run(parse(TINY[family]), session.Options(SUMS, ("synjax",), 0.0, 1), silent):
+        assert entry["contenders"]["synjax"]["agrees"] is True, entry["query"]
 
 
 @pytest.mark.parametrize("family", ["subset", "dtw"])
