@@ -19,6 +19,7 @@ from semiring_struct.inference.oracles import (
     drawn_parts,
     k_best_parts,
     listed_parts,
+    meets,
     number_of_structures,
     searched_parts,
     used_score,
@@ -159,14 +160,13 @@ def _check_count(k: int, who: str) -> None:
 
 
 def _check_feasible(door: Door, feasible: Tensor) -> None:
-    """Paths are laid out `(*lead, B)`; the message names the instance."""
+    """Paths are laid out `(*lead, B)`; the message names the instance, and a query that would tell beforehand."""
     each = feasible.reshape(-1, *door.batch).all(0) if feasible.numel() else feasible
-    refuse_where(
-        ~each,
-        f"{type(door.structure).__name__}: an instance has no structure of finite score; allow more parts, or test "
-        "log_partition for -inf first",
-        InfeasibleError,
-    )
+    what = "an instance has no structure of finite score"
+    if door.structure.offers("log_probs"):
+        what = "choices made one by one led an instance to a dead end"   # others may not
+    test = ", or test max_score for -inf first" if meets(door.structure, "best") else ""
+    refuse_where(~each, f"{type(door.structure).__name__}: {what}; allow more parts{test}", InfeasibleError)
 
 
 def _for_labels(door: Door, labels: bool) -> tuple[Door, LabelCode | None]:

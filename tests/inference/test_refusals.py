@@ -195,6 +195,24 @@ def test_infeasible_instances_are_named_by_their_index(batch: tuple[int, ...]):
     assert not ss.sample_without_replacement(TREE, phi, 1).valid[(0, *last)]
 
 
+def step_that_allows_nothing(state: torch.Tensor, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.full((len(last), 2), -INF), state
+
+
+@pytest.mark.parametrize(
+    "structure, phi, said",
+    [
+        (TREE, tree().fill_(-INF), "test max_score for"),
+        (ss.Matching(), torch.full((30, 30), -INF), "test max_score for"),     # too large for a log_partition
+        (ss.Autoregressive(step_that_allows_nothing, torch.zeros(1)), torch.zeros(3, 2), "dead end; allow more parts$"),
+    ],
+)
+def test_infeasible_instances_are_told_by_a_query_that_is_offered(structure: Structure, phi: torch.Tensor, said: str):
+    query = ss.greedy if isinstance(structure, ss.Autoregressive) else ss.argmax
+    with pytest.raises(ss.InfeasibleError, match=said):
+        query(structure, phi)
+
+
 def test_checks_run_without_assertions_and_without_validation():
     """`python -O` strips `assert`, torch.compile switches validation of distributions off: neither disarms a check."""
     script = """
