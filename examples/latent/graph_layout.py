@@ -1,7 +1,7 @@
 """Latent graphs of a layout: points move as a spring layout of an unknown tree moves them; which edges has the tree?
 
-Paulus et al. 2020, sec. 8.2 [paulus2020] (neural relational inference), and the estimator of Struminsky et al. 2021,
-sec. 5 [struminsky2021], at a reduced size: six vertices, ten frames, one step predicted at a time, and no messages
+Paulus et al. 2020, sec. 8.1 [paulus2020] (neural relational inference), and the estimator of Struminsky et al. 2021,
+sec. 5.2 [struminsky2021], at a reduced size: six vertices, ten frames, one step predicted at a time, and no messages
 where there is no edge.
 """
 

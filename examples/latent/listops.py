@@ -1,6 +1,6 @@
 """Latent trees of expressions such as `[MAX 2 [MIN 7 4 ] 0 ]`: only the value is seen, the tree is to be found.
 
-Paulus et al. 2020, sec. 8.3 [paulus2020], at a reduced size: at most two operators deep and twelve tokens long. A
+Paulus et al. 2020, sec. 8.2 [paulus2020], at a reduced size: at most two operators deep and twelve tokens long. A
 network that passes messages from dependents to heads computes the value, along arcs drawn from another's scores.
 """
 

@@ -36,7 +36,7 @@ class Sparsemax(SparseKind):
 class TopKSparsemax(SparseKind):
     """Sparsemax over the `k` best events; that over all, if fewer than `k` get weight. Needs: `topk`.
 
-    Source: Correia et al. 2020, sec. 4 [correia2020].
+    Source: Correia et al. 2020, sec. 4.1 [correia2020].
     """
 
     k: int

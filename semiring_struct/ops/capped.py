@@ -46,7 +46,7 @@ def capped(z: Tensor, response: Response, total: int, at_most: bool = False) -> 
 
     Shape: `(*batch, n)` -> `(*batch, n)`, in float64. Differentiable twice; where every entry is at 0 or 1 the
     gradient is 0. Cost: some seventy passes.
-    Source: Paulus et al. 2020, appendix C.3.2 (the three regularizers) [paulus2020]; Amos et al. 2019, sec. 3
+    Source: Paulus et al. 2020, sec. 5 (the three regularizers) [paulus2020]; Amos et al. 2019, sec. 3
     (`logistic`, its price by bisection) [amos2019].
     """
     z = z.double()

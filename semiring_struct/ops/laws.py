@@ -40,7 +40,7 @@ class Utility(ABC):
 
         `prior`: the law `U0`, of the same kind; None is the same law. It bounds the divergence of the structures that
         the utilities choose. A part that `theta` forbids adds 0; one that only `theta0` forbids adds `inf`.
-        Shape: broadcasting. Source: Paulus et al. 2020, sec. 8 (the bound) [paulus2020].
+        Shape: broadcasting. Source: Paulus et al. 2020, sec. 8.1 (the bound) [paulus2020].
         """
         other = self if prior is None else prior
         if type(other) is not type(self):

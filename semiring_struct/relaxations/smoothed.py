@@ -52,7 +52,7 @@ def gumbel_softmax(
     the potentials.
     Bias: of a relaxation, vanishing with the temperature.  Needs: marginals.  Does not need: argmax.
     Raises `ValueError` for a temperature that is not above 0.
-    Source: Jang, Gu & Poole 2017, sec. 2 [jang2017]; Paulus et al. 2020, sec. 4 [paulus2020].
+    Source: Jang, Gu & Poole 2017, sec. 2 [jang2017]; Paulus et al. 2020, sec. 5 [paulus2020].
     """
     if not 0 < temperature < float("inf"):
         raise ValueError(f"gumbel_softmax needs a finite temperature above 0; got {temperature}")

@@ -30,7 +30,7 @@ class SpanningTree(LogPartition):
     Hung up at vertex 0, a tree is an arborescence of the graph with an arc each way: every query is that of
     `Arborescence`, at its cost, and decoding merges components by their best edge, as Borůvka's algorithm does.
 
-    Reference: Kirchhoff 1847 as in Lyons & Peres 2016, ch. 4 [lyons2016]; Paulus et al. 2020, app. B [paulus2020].
+    Reference: Kirchhoff 1847 as in Lyons & Peres 2016, ch. 4 [lyons2016]; Paulus et al. 2020, sec. 6 [paulus2020].
     """
 
     event_dim = 2

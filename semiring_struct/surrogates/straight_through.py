@@ -48,7 +48,7 @@ def gumbel_straight_through(
     temperature`.
     Bias: yes, smaller as the temperature falls, while the variance grows.  Needs: argmax, differentiable marginals.
     Does not need: a differentiable cost outside the vertices.  Raises `ValueError` for a temperature not above 0.
-    Source: Jang, Gu & Poole 2017, sec. 2.2 [jang2017]; Paulus et al. 2020, sec. 3 [paulus2020].
+    Source: Jang, Gu & Poole 2017, sec. 2.2 [jang2017]; Paulus et al. 2020, sec. 4-5 [paulus2020].
     """
     _check_temperature(temperature, "gumbel_straight_through")
     door = open_door(structure, log_potentials, lengths)
