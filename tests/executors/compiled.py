@@ -1,4 +1,4 @@
-"""The CUDA machine's kernels compiled for sm_90 without a GPU; prints registers and stack bytes of each."""
+"""The CUDA machine's kernels compiled for sm_90 without a GPU; prints registers, stack and shared bytes of each."""
 
 from __future__ import annotations
 
@@ -7,31 +7,38 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from semiring_struct.executors.cuda import kernels
+from semiring_struct.executors.cuda import columns as at
+from semiring_struct.executors.cuda import forward, reverse
+from semiring_struct.executors.cuda.machine import warps
 
 TARGET = GPUTarget("cuda", 90, 32)
 DUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+VALUES = {"soft": at.SOFT, "most": at.MOST, "tsallis": at.TSALLIS}
+NOISY = {"draw": at.DRAW, "gumbel": at.GUMBEL, "hard": at.HARD}
+KERNELS: dict[str, tuple[Any, dict[str, int]]] = {
+    "forward": (forward.forward, VALUES),
+    "tangent": (forward.tangent, VALUES),
+    "reverse": (reverse.reverse, VALUES | NOISY),
+    "dual": (reverse.dual, {k: v for k, v in (VALUES | NOISY).items() if k not in ("most", "draw")}),
+}
+WIDE = {"charts", "answer", "scratch", "rule"}
+CONSTANTS = {"LAYOUT": at.LAYOUT, "A": 32, "B": 32, "PULL_A": 32, "PULL_B": 32}
 
 
-def usage(name: str, kind: str, most: bool) -> tuple[int, int, int]:
+def usage(name: str, kind: str, rule: str) -> tuple[int, int, int]:
     """Registers, stack bytes and shared bytes of a kernel for fields of a kind."""
-    fields = f"*{kind}"
-    constants = {"MOST": most, "A": 32, "B": 32}
-    signature = {"code": "*i64", "fields": fields, "lengths": "*i64", "charts": "*fp64"}
-    if name == "forward":
-        signature |= {"value": "*fp64"}
-    else:
-        signature |= {"seed": fields, "scratch": "*fp64", "adjoint": fields, "slopes": fields}
-        constants |= {"PULL_A": 32, "PULL_B": 32}
-    signature |= dict.fromkeys(constants, "constexpr")
-    options = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
-    source = ASTSource(getattr(kernels, name), signature, constexprs=constants)
-    made = triton.compile(source, target=TARGET, options=options)
+    kernel, rules = KERNELS[name]
+    constants = {c: v for c, v in (CONSTANTS | {"KIND": rules[rule]}).items() if c in kernel.arg_names}
+    signature = {a: "*fp64" if a in WIDE else "*i64" if a in ("code", "lengths", "key") else f"*{kind}"
+                 for a in kernel.arg_names} | dict.fromkeys(constants, "constexpr")  # fmt: skip
+    options = {"num_warps": warps(kernel, rules[rule]), "num_stages": 1, "enable_fp_fusion": True}
+    made = triton.compile(ASTSource(kernel, signature, constexprs=constants), target=TARGET, options=options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(made.asm["cubin"])
@@ -43,6 +50,8 @@ def usage(name: str, kind: str, most: bool) -> tuple[int, int, int]:
 
 
 if __name__ == "__main__":
-    for words in sys.argv[1:]:
-        name, kind, reduction = words.split("-")
-        sys.stdout.write(" ".join(map(str, usage(name, kind, reduction == "max"))) + "\n")
+    names = [f"{k}-{kind}-{rule}" for k, (_, rules) in KERNELS.items() for kind in ("fp32", "fp64") for rule in rules]
+    for words in sys.argv[1:] if sys.argv[1:] != ["all"] else names:
+        name, kind, rule = words.split("-")
+        sys.stdout.write(" ".join(map(str, (words, *usage(name, kind, rule)))) + "\n")
+        sys.stdout.flush()

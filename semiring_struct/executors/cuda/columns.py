@@ -6,10 +6,12 @@ all six meet, cells come first.
 
 from __future__ import annotations
 
+import zlib
+
 DIMS = 6
 
 # the head: where blocks start and end, the answer's row, where least lengths start, number of sides; per instance the
-# sizes of all fields, of the charts, of the answer and of the scratch space
+# sizes of all fields, of the charts, of the answer and of the largest row
 FIRST_BLOCK, END_BLOCK, ANSWER, LEAST, SIDES, FIELDS, CELLS, OUT, ROOM = range(9)
 HEAD = 9
 
@@ -20,7 +22,8 @@ BLOCK = 3
 COUNT, SIZES, TO, TO_STEP, TO_STRIDES = 0, 1, 1 + DIMS, 2 + DIMS, 3 + DIMS
 FIRST_TERM, END_TERM, FIRST_LATE, END_LATE, FIRST_PULL, END_PULL = range(3 + 2 * DIMS, 9 + 2 * DIMS)
 NUMBERS = 9 + 2 * DIMS  # strides that number the cells of a row
-ROW = NUMBERS + DIMS
+ALTERNATIVES, NOISE = NUMBERS + DIMS, NUMBERS + DIMS + 1  # per cell; where the numbers of the row's noise start
+ROW = NOISE + 1
 
 # terms: how many alternatives, the sizes of the loops over them, the number of the first, strides that number them
 START, FIRST_FACTOR, END_FACTOR = 1 + DIMS, 2 + DIMS, 3 + DIMS
@@ -37,3 +40,17 @@ LENGTH = 2
 OF_TERM, TO_FACTOR, LANES, TIED, SERIAL = range(5)
 LANE_SIZES, TIED_SIZES, SERIAL_SIZES = 5, 5 + DIMS, 5 + 2 * DIMS
 PULL = SERIAL_SIZES + DIMS
+
+# log-sums at a temperature; maxima; smoothed maxima of order alpha at a temperature; log-sums of which one draw takes
+# all; log-sums of which a softmax of noisy alternatives takes all, or its largest entry
+SOFT, MOST, TSALLIS, DRAW, GUMBEL, HARD = range(6)
+TEMPERATURE, SHARPNESS, ALPHA = range(3)  # the settings of a reduction, float64; sharpness is 1 / temperature
+
+# what a backward pass keeps of each cell of a row, float64: the log-sum, the number of what was chosen, or the
+# threshold; the mass that weights are divided by, or the log-sum behind a hard choice; the mean of the tangents
+CREST, MASS, MEAN = range(3)
+PLANES = 3
+
+# Triton does not look at a module's attributes when it decides whether a stored kernel still holds; kernels are given
+# this number, which changes with any of them
+LAYOUT = zlib.crc32(repr(sorted((k, v) for k, v in globals().items() if isinstance(v, int))).encode())

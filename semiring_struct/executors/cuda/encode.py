@@ -24,6 +24,7 @@ class Code:
     words: np.ndarray
     tile: tuple[int, int]
     pull_tile: tuple[int, int]
+    full: bool  # whether every cell of the charts is written
 
     @property
     def room(self) -> int:
@@ -95,7 +96,9 @@ class _Encoder:
         first = len(self.rows)
         self._row(self.program.answer, 1, answer=True)
         blocks.append([1, first, len(self.rows)])
-        return Code(self._laid_down(blocks), shape_of_tiles(self.loops), shape_of_tiles(self.pulled))
+        written = sum(block.count * math.prod(row.out) for block in self.program.blocks for row in block.rows)
+        full = written == self.program.cells
+        return Code(self._laid_down(blocks), shape_of_tiles(self.loops), shape_of_tiles(self.pulled), full)
 
     def _laid_down(self, blocks: list[list[int]]) -> np.ndarray:
         program = self.program
@@ -128,11 +131,12 @@ class _Encoder:
 
     def _row(self, row: Row, turns: int, answer: bool = False) -> None:
         for nest in nests(row, answer):
-            self._nest(nest, turns)
+            self._nest(nest, turns, answer)
 
-    def _nest(self, nest: Nest, turns: int) -> None:
+    def _nest(self, nest: Nest, turns: int, answer: bool) -> None:
         cells = _six(nest.sizes, (), 1)
         count, first_term, first_pull, start = math.prod(cells), len(self.terms), len(self.pulls), 0
+        noise = self.program.cells if answer else 0
         for s in nest.sums:
             self._sum(nest, s, start, turns)
             start += s.size
@@ -142,7 +146,7 @@ class _Encoder:
             self._factor(nest.sizes, (), r, -1, turns)
         to = [nest.target.offset, nest.target.window.step, *_six(nest.target.cells, (), 0)]
         ends = [first_term, len(self.terms), first_late, len(self.factors), first_pull, len(self.pulls)]
-        self.rows.append([count, *cells, *to, *ends, *_places(cells[: at.DIMS // 2]), 0, 0, 0])
+        self.rows.append([count, *cells, *to, *ends, *_places(cells[: at.DIMS // 2]), 0, 0, 0, start, noise])
 
     def _sum(self, nest: Nest, s: Sum, start: int, turns: int) -> None:
         first, sizes = len(self.factors), _six((), s.sizes, 1)
