@@ -109,3 +109,19 @@ class OneNumber(Semiring):
     def mul(self, a: Tensor, b: Tensor) -> Tensor:
         """Log-weights add."""
         return a + b
+
+
+class Weights(Semiring):
+    """Elements that are single weights, added and multiplied as numbers are."""
+
+    def read(self, total: Tensor) -> Tensor:
+        """The weight itself."""
+        return total.squeeze(0)
+
+    def mul(self, a: Tensor, b: Tensor) -> Tensor:
+        """Weights multiply."""
+        return a * b
+
+    def sum(self, x: Tensor, dim: int) -> Tensor:
+        """Weights add."""
+        return x.sum(dim)

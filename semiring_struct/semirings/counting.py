@@ -10,12 +10,12 @@ from torch import Tensor
 
 from semiring_struct.ops import NEG_INF
 
-from .base import Semiring
+from .base import Weights
 
 
 @final
 @dataclass(frozen=True)
-class CountingSemiring(Semiring):
+class CountingSemiring(Weights):
     """(+, *, 0, 1) on float64 counts: 1 for a part that is allowed, 0 for a forbidden one.
 
     A total has no gradient; it is exact up to 2^53 and rounded beyond.
@@ -24,15 +24,3 @@ class CountingSemiring(Semiring):
     def lift(self, log_weight: Tensor) -> Tensor:
         """1 where allowed."""
         return (log_weight > NEG_INF).to(torch.float64).unsqueeze(0)
-
-    def read(self, total: Tensor) -> Tensor:
-        """The count."""
-        return total.squeeze(0)
-
-    def mul(self, a: Tensor, b: Tensor) -> Tensor:
-        """Counts multiply."""
-        return a * b
-
-    def sum(self, x: Tensor, dim: int) -> Tensor:
-        """Counts add."""
-        return x.sum(dim)

@@ -7,12 +7,12 @@ from typing import final
 
 from torch import Tensor
 
-from .base import Semiring
+from .base import Weights
 
 
 @final
 @dataclass(frozen=True)
-class RealSemiring(Semiring):
+class RealSemiring(Weights):
     """(+, *, 0, 1) on weights, the exponentials of log-weights.
 
     The gradient of a total is the partition function times the part marginals; large scores overflow.
@@ -21,15 +21,3 @@ class RealSemiring(Semiring):
     def lift(self, log_weight: Tensor) -> Tensor:
         """The weight."""
         return log_weight.exp().unsqueeze(0)
-
-    def read(self, total: Tensor) -> Tensor:
-        """The total weight."""
-        return total.squeeze(0)
-
-    def mul(self, a: Tensor, b: Tensor) -> Tensor:
-        """Weights multiply."""
-        return a * b
-
-    def sum(self, x: Tensor, dim: int) -> Tensor:
-        """Weights add."""
-        return x.sum(dim)

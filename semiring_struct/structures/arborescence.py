@@ -10,9 +10,9 @@ from torch import Tensor
 from semiring_struct.kernels.branching import best_heads, distinct_trees, k_best_trees
 from semiring_struct.kernels.elimination import drawn_heads, log_trees, log_trees_and_arcs
 from semiring_struct.ops import refuse_where
-from semiring_struct.structures.heads import above, arcs_of, head_code, heads_of
+from semiring_struct.structures.heads import above, arcs_of, entries_of, head_code, heads_of
 from semiring_struct.structures.kinds import LogPartition
-from semiring_struct.structures.labels import LabelCode, where_used
+from semiring_struct.structures.labels import LabelCode
 from semiring_struct.structures.natives import Fields
 
 
@@ -52,22 +52,22 @@ class Arborescence(LogPartition):
     def best(self, fields: Fields, lengths: Tensor) -> tuple[Tensor, ...]:
         """By contraction of cycles."""
         feasible, heads = best_heads(fields[0], lengths[:, 0], self.single_root)
-        return feasible, _entries(heads)
+        return feasible, entries_of(heads)
 
     def k_best(self, fields: Fields, lengths: Tensor, k: int) -> tuple[Tensor, ...]:
         """By best-first search over sets of trees."""
         real, heads = k_best_trees(fields[0], lengths[:, 0], self.single_root, k)
-        return real, _entries(heads)
+        return real, entries_of(heads)
 
     def draws(self, fields: Fields, lengths: Tensor, number: int, seed: Tensor) -> tuple[Tensor, ...]:
         """By undoing the elimination at random."""
         feasible, heads = drawn_heads(fields[0], lengths[:, 0], self.single_root, number, seed)
-        return feasible, _entries(heads)
+        return feasible, entries_of(heads)
 
     def distinct_draws(self, fields: Fields, lengths: Tensor, k: int, seed: Tensor) -> tuple[Tensor, ...]:
         """By best-first search over sets of trees with perturbed weights."""
         perturbed, heads = distinct_trees(fields[0], lengths[:, 0], self.single_root, k, seed)
-        return perturbed, _entries(heads)
+        return perturbed, entries_of(heads)
 
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
         """The head of each node."""
@@ -78,10 +78,4 @@ class Arborescence(LogPartition):
         words, heads = heads_of(labels, lengths, self.single_root)
         cycle = ~(above(arcs_of(heads, words))[:, 0] | ~words).all(-1)
         refuse_where(cycle, "heads must form a tree: every word descends from the root")
-        return (_entries(torch.where(words, heads, -1)),)
-
-
-def _entries(heads: Tensor) -> Tensor:
-    """Heads `(paths, m)`, -1 for none, as flat indices of `[head, dependent]`."""
-    m = heads.shape[1]
-    return where_used(heads >= 0, heads * m + torch.arange(m, device=heads.device))
+        return (entries_of(torch.where(words, heads, -1)),)

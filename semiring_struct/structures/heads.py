@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.ops import prefix_mask, refuse_where
-from semiring_struct.structures.labels import LabelCode, code_of
+from semiring_struct.structures.labels import LabelCode, code_of, where_used
 
 
 def head_code(m: int) -> LabelCode:
@@ -31,6 +31,12 @@ def heads_of(labels: Tensor, lengths: Tensor, single_root: bool) -> tuple[Tensor
 def arcs_of(heads: Tensor, words: Tensor) -> Tensor:
     """Heads as a boolean `(batch, m, m)`, `[head, dependent]`."""
     return torch.nn.functional.one_hot(heads, heads.shape[1]).transpose(-1, -2).bool() & words[:, None, :]
+
+
+def entries_of(heads: Tensor) -> Tensor:
+    """Heads `(paths, m)`, -1 for none, as flat indices of `[head, dependent]`."""
+    m = heads.shape[1]
+    return where_used(heads >= 0, heads * m + torch.arange(m, device=heads.device))
 
 
 def above(arcs: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 from semiring_struct.ops import refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.heads import above, arcs_of, head_code, heads_of
-from semiring_struct.structures.labels import LabelCode, where_used
+from semiring_struct.structures.heads import above, arcs_of, entries_of, head_code, heads_of
+from semiring_struct.structures.labels import LabelCode
 
 
 @final
@@ -75,7 +75,7 @@ class ProjectiveTree(DynamicProgram):
         words, heads = heads_of(labels, lengths, self.single_root)
         crossing = ~_projective(arcs_of(heads, words), words)
         refuse_where(crossing, "heads must form a projective tree: no cycle, no crossing arcs")
-        return (where_used(words, heads * labels.shape[1] + torch.arange(labels.shape[1], device=labels.device)),)
+        return (entries_of(torch.where(words, heads, -1)),)
 
 
 def _projective(arcs: Tensor, words: Tensor) -> Tensor:
