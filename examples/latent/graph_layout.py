@@ -2,7 +2,8 @@
 
 Paulus et al. 2020, sec. 8.1 [paulus2020] (neural relational inference), and the estimator of Struminsky et al. 2021,
 sec. 5.2 [struminsky2021], at a reduced size: six vertices, ten frames, one step predicted at a time, and no messages
-where there is no edge.
+where there is no edge. Pairs without an edge tell something of the motion as well, and some starts settle on those:
+each method has several, the one of best bound on graphs held out is shown, with the precision of all.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from semiring_struct import relaxations as rel
 from .run import Options, Outcome, finish, options, train
 
 VERTICES, FRAMES, HIDDEN, BATCH = 6, 10, 64, 32
-TRAIN, TEST, STEPS, RATE, VARIANCE, DRAWS = 5000, 300, 300, 2e-3, 5e-5, 4
+TRAIN, TEST, STEPS, STARTS, VARIANCE, DRAWS = 5000, 300, 300, 4, 5e-5, 8
 ROWS, COLUMNS = torch.triu_indices(VERTICES, VERTICES, 1)
 
 
@@ -120,11 +121,15 @@ class Model(nn.Module):
 
 
 class Method(NamedTuple):
-    """How edges are drawn while learning, how hard ones are for the test, and the divergence from the prior."""
+    """How edges are drawn while learning, how hard ones are for the test, the divergence from the prior, and the rate.
+
+    The learning rate is the best of 0.002, 0.005 and 0.01 by the bound that one start reached.
+    """
 
     loss: Callable[[Tensor, Callable[[Tensor], Tensor], torch.Generator], Tensor]
     hard: Callable[[Tensor, torch.Generator], Tensor]
     divergence: Callable[[Tensor], Tensor]
+    rate: float
 
 
 def both_ways(edges: Tensor) -> Tensor:
@@ -163,7 +168,7 @@ def independent() -> Method:
     def divergence(theta: Tensor) -> Tensor:
         return (law.kl(theta) * (1 - torch.eye(VERTICES))).sum((-1, -2))
 
-    return Method(loss, hard, divergence)
+    return Method(loss, hard, divergence, 0.002)
 
 
 def relaxed(structure: ss.Structure, part: Callable[[Tensor], Tensor], edges: Callable[[Tensor], Tensor]) -> Method:
@@ -177,7 +182,7 @@ def relaxed(structure: ss.Structure, part: Callable[[Tensor], Tensor], edges: Ca
     def hard(theta: Tensor, generator: torch.Generator) -> Tensor:
         return edges(ss.argmax(structure, law.draw(part(theta), generator=generator)))
 
-    return Method(loss, hard, gumbel_divergence)
+    return Method(loss, hard, gumbel_divergence, 0.01)
 
 
 def traced() -> Method:
@@ -193,7 +198,7 @@ def traced() -> Method:
         law = trees(theta)
         return both_ways(law.event(law.sample(generator=generator)))
 
-    return Method(loss, hard, gumbel_divergence)
+    return Method(loss, hard, gumbel_divergence, 0.005)
 
 
 def methods() -> dict[str, Method]:
@@ -206,34 +211,57 @@ def methods() -> dict[str, Method]:
     }
 
 
-def run(name: str, method: Method, learn: Layouts, test: Layouts, chosen: Options) -> Outcome:
-    """Trains one model; the bound, precision and recall are those of one hard draw per test graph."""
-    torch.manual_seed(chosen.seed)
-    generator = torch.Generator().manual_seed(chosen.seed + 1)
+class Data(NamedTuple):
+    """Graphs to learn from, to choose a start by, and to judge it."""
+
+    learn: Layouts
+    choose: Layouts
+    test: Layouts
+
+
+def judged(model: Model, method: Method, graphs: Layouts) -> dict[str, float]:
+    """The bound, precision and recall of one hard draw per graph."""
+    model.eval()
+    with torch.no_grad():
+        theta = model.scores(graphs.frames)
+        edges = method.hard(theta, torch.Generator().manual_seed(7)) * (1 - torch.eye(VERTICES))
+        error = model.error(graphs.frames)(edges[None])[0]
+        bound = -(error + method.divergence(theta) / VERTICES).mean()
+    model.train()
+    right = (edges * graphs.edges).sum()
+    scores = {"bound": bound, "precision": right / edges.sum().clamp(min=1), "recall": right / graphs.edges.sum()}
+    return {key: float(score) for key, score in scores.items()}
+
+
+def start(name: str, method: Method, data: Data, seed: int, steps: int) -> tuple[float, Outcome]:
+    """Trains one model; its bound on the graphs to choose by, and its scores on the others."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed + 1)
     model = Model()
 
     def loss(step: int) -> Tensor:
-        frames = learn.frames[torch.randint(len(learn.frames), (BATCH,), generator=generator)]
+        frames = data.learn.frames[torch.randint(TRAIN, (BATCH,), generator=generator)]
         theta = model.scores(frames)
         error = method.loss(theta, model.error(frames), generator)
         return (error + method.divergence(theta) / VERTICES).mean()
 
-    def judged() -> dict[str, float]:
-        model.eval()
-        with torch.no_grad():
-            theta = model.scores(test.frames)
-            edges = method.hard(theta, torch.Generator().manual_seed(7)) * (1 - torch.eye(VERTICES))
-            error = model.error(test.frames)(edges[None])[0]
-            bound = -(error + method.divergence(theta) / VERTICES).mean()
-        model.train()
-        right = (edges * test.edges).sum()
-        scores = {"bound": bound, "precision": right / edges.sum().clamp(min=1), "recall": right / test.edges.sum()}
-        return {key: float(score) for key, score in scores.items()}
+    def precision() -> float:
+        return judged(model, method, data.test)["precision"]
 
-    curve = train(
-        name, chosen.steps(STEPS), list(model.parameters()), RATE, loss, lambda: judged()["precision"], looks=3
-    )
-    return Outcome(name, judged(), curve)
+    curve = train(name, steps, list(model.parameters()), method.rate, loss, precision, looks=3)
+    return judged(model, method, data.choose)["bound"], Outcome(name, judged(model, method, data.test), curve)
+
+
+def run(name: str, method: Method, data: Data, chosen: Options) -> Outcome:
+    """The start of best bound, and the precision of all starts."""
+    starts = [
+        start(f"{name} {number + 1}", method, data, chosen.seed + 100 * number, chosen.steps(STEPS))
+        for number in range(chosen.few(STARTS))
+    ]
+    best = max(starts, key=lambda found: found[0])[1]
+    precision = [outcome.scores["precision"] for _, outcome in starts]
+    found = {"least prec.": min(precision), "mean prec.": sum(precision) / len(precision)}
+    return Outcome(name, {**best.scores, **found}, best.curve)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -241,9 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = options("graph_layout", "The edges of trees, from the way their layout moves.", arguments)
     began = time.perf_counter()
     generator = torch.Generator().manual_seed(chosen.seed)
-    learn, test = layouts(TRAIN, generator), layouts(TEST, generator)
-    outcomes = [run(name, method, learn, test, chosen) for name, method in methods().items()]
-    title = "Edges of held-out graphs: one hard draw each (chance precision 0.333)"
+    data = Data(*(layouts(graphs, generator) for graphs in (TRAIN, TEST, TEST)))
+    outcomes = [run(name, method, data, chosen) for name, method in methods().items()]
+    title = "Edges of held-out graphs, best start of some: one hard draw each (chance precision 0.333)"
     finish("graph_layout", title, outcomes, chosen, began)
     return 0
 

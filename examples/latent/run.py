@@ -40,6 +40,10 @@ class Options:
         """`full` steps, or the share of them that a quick run takes."""
         return max(10, round(full * self.share))
 
+    def few(self, full: int) -> int:
+        """`full` repeats, or two in a quick run."""
+        return full if self.share == 1 else min(full, 2)
+
 
 def options(name: str, about: str, arguments: Sequence[str] | None) -> Options:
     """Reads the command line; tensors this small are fastest on one thread each."""
