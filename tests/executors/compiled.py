@@ -28,16 +28,18 @@ KERNELS: dict[str, tuple[Any, dict[str, int]]] = {
     "dual": (reverse.dual, {k: v for k, v in (VALUES | NOISY).items() if k not in ("most", "draw")}),
 }
 WIDE = {"charts", "answer", "scratch", "rule"}
-CONSTANTS = {"LAYOUT": at.LAYOUT, "A": 32, "B": 32, "PULL_A": 32, "PULL_B": 32}
+CONSTANTS = {"LAYOUT": at.LAYOUT, "A": 32, "B": 32, "PULL_A": 32, "PULL_B": 32, "CHAIN": 0}
 
 
-def usage(name: str, kind: str, rule: str) -> tuple[int, int, int]:
-    """Registers, stack bytes and shared bytes of a kernel for fields of a kind."""
+def usage(name: str, kind: str, rule: str, chain: int = 0) -> tuple[int, int, int]:
+    """Registers, stack bytes and shared bytes of a kernel for fields of a kind, with chains of so many cells."""
     kernel, rules = KERNELS[name]
-    constants = {c: v for c, v in (CONSTANTS | {"KIND": rules[rule]}).items() if c in kernel.arg_names}
+    constants = CONSTANTS | {"KIND": rules[rule], "CHAIN": chain}
+    constants = {c: v for c, v in constants.items() if c in kernel.arg_names}
     signature = {a: "*fp64" if a in WIDE else "*i64" if a in ("code", "lengths", "key") else f"*{kind}"
                  for a in kernel.arg_names} | dict.fromkeys(constants, "constexpr")  # fmt: skip
-    options = {"num_warps": warps(kernel, rules[rule]), "num_stages": 1, "enable_fp_fusion": True}
+    shared = warps(kernel, rules[rule], chain)
+    options = {"num_warps": shared, "num_stages": 1, "maxnreg": 255, "enable_fp_fusion": True}
     made = triton.compile(ASTSource(kernel, signature, constexprs=constants), target=TARGET, options=options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
@@ -51,7 +53,10 @@ def usage(name: str, kind: str, rule: str) -> tuple[int, int, int]:
 
 if __name__ == "__main__":
     names = [f"{k}-{kind}-{rule}" for k, (_, rules) in KERNELS.items() for kind in ("fp32", "fp64") for rule in rules]
+    for side in ("16", "64"):
+        names += [f"{k}-{kind}-{rule}-{side}" for k in ("forward", "reverse") for kind in ("fp32", "fp64")
+                  for rule in ("soft", "most")]  # fmt: skip
     for words in sys.argv[1:] if sys.argv[1:] != ["all"] else names:
-        name, kind, rule = words.split("-")
-        sys.stdout.write(" ".join(map(str, (words, *usage(name, kind, rule)))) + "\n")
+        name, kind, rule, *side = words.split("-")
+        sys.stdout.write(" ".join(map(str, (words, *usage(name, kind, rule, *map(int, side))))) + "\n")
         sys.stdout.flush()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 import semiring_struct as ss
 from semiring_struct.executors import Cpu, Cuda, Eager, Job, Machine
+from semiring_struct.executors.cuda.encode import encode
 from semiring_struct.inference.door import open_door
 from tests.executors.windows import Overlapping, Wide
 from tests.programs.random_programs import potentials, programs
@@ -93,6 +94,18 @@ def orders() -> None:
         assert all(x.any() for x in compare(full(chain(3, 2), semiring)))
 
 
+def chains() -> None:
+    """Loops that are chains, of an odd size, with matrices of their own or shared, in both dtypes."""
+    for f in (chain(4, 3), chain(4, 3, tied=True)):
+        assert encode(family(f, PLAIN[0]).program).chain == 16
+        for semiring in (*PLAIN, SMOOTH[0]):
+            compare(family(f, semiring), bend=False)
+            assert all(x.any() for x in compare(full(f, semiring), bend=False))
+        narrow = [x.float() for x in full(f, PLAIN[0]).fields]
+        compare(replace(full(f, PLAIN[0]), fields=narrow), 5e-5, bend=False)
+        repeated(full(f, PLAIN[0]))
+
+
 def noisy(families: list[Family]) -> None:
     """Choices that read noise by its number are those of the machine on the CPU; totals have no noise in them."""
     for f in families:
@@ -161,6 +174,7 @@ def main() -> None:
         "shipped": lambda: shipped([chain(4, 3), spans(4)]),
         "others": lambda: shipped([chain(4, 2, tied=True), segments(4, 2, 2), alignment(2, 2), heads(3)]),
         "orders": orders,
+        "chains": chains,
         "noisy": lambda: noisy([chain(3, 2)]),
         "more noise": lambda: noisy([spans(4), segments(4, 2, 2), alignment(2, 2)]),
         "windows": windows,

@@ -15,8 +15,9 @@ DIMS = 6
 FIRST_BLOCK, END_BLOCK, ANSWER, LEAST, SIDES, FIELDS, CELLS, OUT, ROOM = range(9)
 HEAD = 9
 
-TURNS, FIRST_ROW, END_ROW = range(3)
-BLOCK = 3
+# blocks; where all turns together are a chain, the factors that its vector and its matrix come from, else 0
+TURNS, FIRST_ROW, END_ROW, VECTOR, MOVE = range(5)
+BLOCK = 5
 
 # rows: how many cells, the sizes of the loops over them, where they are written, and the strides there
 COUNT, SIZES, TO, TO_STEP, TO_STRIDES = 0, 1, 1 + DIMS, 2 + DIMS, 3 + DIMS

@@ -13,7 +13,9 @@ import numpy as np
 from semiring_struct.executors.cpu.encode import Nest, Read, Sum, nests
 from semiring_struct.executors.cuda import columns as at
 from semiring_struct.programs import Affine, Program, Row
+from semiring_struct.programs.table import Block
 
+WIDEST = 64  # cells of a chain, which are worked on all at once
 TILE = 1024  # lanes times alternatives worked on at once: eight per thread of four warps
 
 
@@ -25,6 +27,7 @@ class Code:
     tile: tuple[int, int]
     pull_tile: tuple[int, int]
     full: bool  # whether every cell of the charts is written
+    chain: int  # the side of the tile that chains run in, 0 where there are none
 
     @property
     def room(self) -> int:
@@ -72,6 +75,30 @@ def ways(sizes: list[int], strides: list[int]) -> list[list[int]]:
     return [lanes, tied, serial]
 
 
+def chained(block: Block, program: Program) -> tuple[Read, Read] | None:
+    """The vector and the matrix of a loop whose every turn multiplies the cells of the turn before by a matrix.
+
+    No field may be read twice, and no two lanes may add to one cell of it.
+    """
+    if block.count < 2 or len(block.rows) != 1:
+        return None
+    found = nests(block.rows[0], False)
+    nest, charts = found[0], program.charts
+    vectors = [r for r in nest.reads if r.window.buffer == charts]
+    others = [r for r in nest.reads if r.window.buffer != charts]
+    square = [s.sizes for s in nest.sums] == [nest.sizes] and len(nest.sizes) == 1 and math.prod(nest.sizes) <= WIDEST
+    if len(found) > 1 or not square or len(vectors) != 1 or len(others) != 1:
+        return None
+    (vector,), (matrix,), to = vectors, others, nest.target
+    ahead = to.offset - vector.offset == to.window.step == vector.window.step
+    carried = ahead and not any(vector.cells) and vector.summed == to.cells
+    apart = Affine(0, nest.sizes * 2, matrix.cells + matrix.summed).injective() and all(any(r.cells) for r in nest.late)
+    fields = [r.window.buffer for r in [matrix, *nest.late]]
+    if not carried or not apart or charts in fields or len(set(fields)) < len(fields):
+        return None
+    return vector, matrix
+
+
 class _Encoder:
     """Sections one after the other; what refers to another section is moved there once all are known."""
 
@@ -85,20 +112,22 @@ class _Encoder:
         self.pulls: list[list[int]] = []
         self.loops: list[tuple[int, int, int]] = []
         self.pulled: list[tuple[int, int, int]] = []
+        self.chain = 0
 
     def code(self) -> Code:
         blocks = []
         for block in self.program.blocks:
             first = len(self.rows)
+            start = len(self.factors)
             for row in block.rows:
                 self._row(row, block.count)
-            blocks.append([block.count, first, len(self.rows)])
+            blocks.append([block.count, first, len(self.rows), *self._chain(block, start)])
         first = len(self.rows)
         self._row(self.program.answer, 1, answer=True)
-        blocks.append([1, first, len(self.rows)])
+        blocks.append([1, first, len(self.rows), -1, -1])
         written = sum(block.count * math.prod(row.out) for block in self.program.blocks for row in block.rows)
         full = written == self.program.cells
-        return Code(self._laid_down(blocks), shape_of_tiles(self.loops), shape_of_tiles(self.pulled), full)
+        return Code(self._laid_down(blocks), shape_of_tiles(self.loops), shape_of_tiles(self.pulled), full, self.chain)
 
     def _laid_down(self, blocks: list[list[int]]) -> np.ndarray:
         program = self.program
@@ -107,7 +136,7 @@ class _Encoder:
         ends = [width * len(section) for width, section in zip(widths, sections, strict=True)]
         starts = list(itertools.accumulate(ends, initial=at.HEAD))
         refers = [
-            [(at.FIRST_ROW, 1), (at.END_ROW, 1)],
+            [(at.FIRST_ROW, 1), (at.END_ROW, 1), (at.VECTOR, 3), (at.MOVE, 3)],
             [
                 (at.FIRST_TERM, 2), (at.END_TERM, 2), (at.FIRST_LATE, 3), (at.END_LATE, 3), (at.FIRST_PULL, 5),
                 (at.END_PULL, 5),
@@ -128,6 +157,16 @@ class _Encoder:
         ]  # fmt: skip
         body = itertools.chain(*itertools.chain(*sections))
         return np.array([*head, *body, *program.bound_shift], dtype=np.int64)
+
+    def _chain(self, block: Block, start: int) -> tuple[int, int]:
+        """The factors of a chain's vector and matrix, those of its rows numbered from `start` on; -1 for none."""
+        found = chained(block, self.program)
+        if found is None:
+            return -1, -1
+        count = math.prod(block.rows[0].out)
+        self.chain = max(self.chain, 16, 1 << (count - 1).bit_length())
+        first = nests(block.rows[0], False)[0].reads.index(found[0])
+        return start + first, start + 1 - first
 
     def _row(self, row: Row, turns: int, answer: bool = False) -> None:
         for nest in nests(row, answer):

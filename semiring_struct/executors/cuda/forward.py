@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from semiring_struct.executors.cuda import columns as at
+from semiring_struct.executors.cuda.chains import chain_forward
 from semiring_struct.executors.cuda.choices import kept, tile, value, weights
 from semiring_struct.executors.cuda.places import alive, late, reach, target, three, times
 
@@ -34,7 +35,7 @@ def _fill(here, row, exists, fields, charts, out, KIND: tl.constexpr, A: tl.cons
 @triton.jit
 def forward(
     code, fields, lengths, rule, charts, answer, LAYOUT: tl.constexpr, KIND: tl.constexpr, A: tl.constexpr,
-    B: tl.constexpr,
+    B: tl.constexpr, CHAIN: tl.constexpr,
 ):  # fmt: skip
     """All charts and the answer of one instance; `fields` holds those of an instance one after the other."""
     b = tl.program_id(0).to(tl.int64)
@@ -44,7 +45,12 @@ def forward(
     own = lengths + b * tl.load(code + at.SIDES)
     every = tl.load(code + at.SIDES) >= 0
     for block in range(tl.load(code + at.FIRST_BLOCK), tl.load(code + at.END_BLOCK), at.BLOCK):
-        for turn in range(tl.load(code + block + at.TURNS)):
+        turns = tl.load(code + block + at.TURNS)
+        if CHAIN > 0:  # noqa: SIM102, reason: settled when the kernel is compiled, unlike the next
+            if tl.load(code + block + at.VECTOR) > 0:
+                chain_forward(code, block, own, rule, fields, charts, KIND, CHAIN)
+                turns = turns * 0
+        for turn in range(turns):
             here = (code, turn, own, rule, b)
             for row in range(tl.load(code + block + at.FIRST_ROW), tl.load(code + block + at.END_ROW), at.ROW):
                 _fill(here, row, every, fields, charts, charts, KIND, A, B)

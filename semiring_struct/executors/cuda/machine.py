@@ -96,12 +96,15 @@ class _Run:
     def go(self, kernel: Any, *buffers: Tensor) -> None:
         """Launch a kernel over the fields, the lengths and its buffers."""
         (high, wide), (pull_high, pull_wide) = self.code.tile, self.code.pull_tile
-        tiles = {"A": high, "B": wide} | ({"PULL_A": pull_high, "PULL_B": pull_wide} if _pulls(kernel) else {})
-        shared = warps(kernel, self.rule.kind)
+        chain = self.code.chain if self.rule.kind in (at.SOFT, at.MOST) else 0
+        sizes = {"A": high, "B": wide, "PULL_A": pull_high, "PULL_B": pull_wide, "CHAIN": chain}
+        tiles = {name: size for name, size in sizes.items() if name in kernel.arg_names}
+        shared = warps(kernel, self.rule.kind, chain)
         with torch.cuda.device_of(self.fields):
             kernel[(self.batch,)](
                 self.words, self.fields, self.lengths, _settings(self.rule, self.device), *buffers, LAYOUT=at.LAYOUT,
-                KIND=self.rule.kind, **tiles, num_warps=shared, num_stages=1, enable_fp_fusion=True,
+                KIND=self.rule.kind, **tiles, num_warps=shared, num_stages=1, maxnreg=registers(shared),
+                enable_fp_fusion=True,
             )  # fmt: skip
 
     def key(self) -> Tensor:
@@ -136,13 +139,15 @@ class _Run:
         return [s.clone(memory_format=torch.contiguous_format) for s in slopes.split(sizes, 1)]
 
 
-def warps(kernel: Any, kind: int) -> int:
+def warps(kernel: Any, kind: int, chain: int) -> int:
     """How many warps share a tile: by the registers that compiled kernels were seen to use."""
-    return 2 * WARPS if kind in (at.TSALLIS, at.GUMBEL) or "dots" in kernel.arg_names else WARPS
+    heavy = kind in (at.TSALLIS, at.GUMBEL) or chain > 32 or "seed_dot" in kernel.arg_names
+    return 2 * WARPS if heavy else WARPS
 
 
-def _pulls(kernel: Any) -> bool:
-    return "PULL_A" in kernel.arg_names
+def registers(shared: int) -> int:
+    """The most a thread may use: all there are, so that nothing is spilled to fit a second block beside the first."""
+    return min(255, (1 << 16) // (32 * shared))
 
 
 @final

@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 
 from semiring_struct.executors.cuda import columns as at
+from semiring_struct.executors.cuda.chains import chain_reverse
 from semiring_struct.executors.cuda.choices import gumbel, kept, leverage, tile, weights
 from semiring_struct.executors.cuda.places import (
     alive,
@@ -24,7 +25,7 @@ from semiring_struct.executors.cuda.places import (
     times_all,
 )  # fmt: skip
 
-ONE, YES, NO = tl.constexpr(1), tl.constexpr(True), tl.constexpr(False)
+NONE, ONE, YES, NO = tl.constexpr(0), tl.constexpr(1), tl.constexpr(True), tl.constexpr(False)
 
 
 @triton.jit
@@ -181,7 +182,7 @@ def _back(
 def _sweep(
     code, own, rule, key, fields, charts, tangents, dots, scratch, seed, seed_dot, adjoint, adjoint_dot, slopes,
     DUAL: tl.constexpr, KIND: tl.constexpr, A: tl.constexpr, B: tl.constexpr, PULL_A: tl.constexpr,
-    PULL_B: tl.constexpr,
+    PULL_B: tl.constexpr, CHAIN: tl.constexpr,
 ):  # fmt: skip
     """The table backwards, from the answer."""
     there = (code, 0, own, rule, key)
@@ -197,6 +198,10 @@ def _sweep(
         block = end - q
         turns = tl.load(code + block + at.TURNS)
         first_row, end_row = tl.load(code + block + at.FIRST_ROW), tl.load(code + block + at.END_ROW)
+        if CHAIN > 0:  # noqa: SIM102, reason: settled when the kernel is compiled, unlike the next
+            if tl.load(code + block + at.VECTOR) > 0:
+                chain_reverse(code, block, own, rule, fields, charts, adjoint, slopes, KIND, CHAIN)
+                turns = turns * 0
         for t in range(1, turns + 1):
             here = (code, turns - t, own, rule, key)
             for r in range(at.ROW, end_row - first_row + at.ROW, at.ROW):
@@ -210,6 +215,7 @@ def _sweep(
 def reverse(
     code, fields, lengths, rule, key, charts, seed, scratch, adjoint, slopes, LAYOUT: tl.constexpr,
     KIND: tl.constexpr, A: tl.constexpr, B: tl.constexpr, PULL_A: tl.constexpr, PULL_B: tl.constexpr,
+    CHAIN: tl.constexpr,
 ):  # fmt: skip
     """`seed` times the gradient of one instance's answer, added to `slopes`; `adjoint` starts as zeros."""
     b = tl.program_id(0).to(tl.int64)
@@ -222,7 +228,7 @@ def reverse(
     own = lengths + b * tl.load(code + at.SIDES)
     _sweep(
         code, own, rule, tl.load(key) + (b << 32), fields, charts, fields, charts, scratch, seed, seed, adjoint,
-        adjoint, slopes, NO, KIND, A, B, PULL_A, PULL_B,
+        adjoint, slopes, NO, KIND, A, B, PULL_A, PULL_B, CHAIN,
     )  # fmt: skip
 
 
@@ -247,5 +253,5 @@ def dual(
     own = lengths + b * tl.load(code + at.SIDES)
     _sweep(
         code, own, rule, tl.load(key) + (b << 32), fields, charts, tangents, dots, scratch, seed, seed_dot, adjoint,
-        adjoint_dot, slopes, YES, KIND, A, B, PULL_A, PULL_B,
+        adjoint_dot, slopes, YES, KIND, A, B, PULL_A, PULL_B, NONE,
     )  # fmt: skip
