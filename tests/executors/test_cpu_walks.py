@@ -99,6 +99,19 @@ def test_labels(family: Family, dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.parametrize("samples", [1, 255, 259])
+@pytest.mark.parametrize("family", [chain(30, 4), segments(15, 4, 3), alignment(7, 9)], ids=str)
+def test_labels_of_many_draws(family: Family, samples: int, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(family, 3, torch.float64)
+    code = door.structure.label_code(door.sizes)
+    assert code is not None
+    writes = Code(code.fields, code.size)
+    machine, job, charts = started(door, LOG, monkeypatch)
+    found = walks.drawn_labels(job, charts, SEED, samples, writes)
+    other = machine.drawn_labels(job, charts, SEED, samples, writes)
+    assert all(torch.equal(a, b) for a, b in zip(found, other, strict=True))
+
+
 @pytest.mark.parametrize("family", LARGER, ids=str)
 def test_large_potentials(family: Family, monkeypatch: pytest.MonkeyPatch):
     door = drawn(family, 3, torch.float32, scale=1e4)
@@ -121,6 +134,12 @@ def test_an_instance_without_structures_is_marked_and_leaves_others_alone(monkey
     for reduction, walk in ((MAX, walks.best), (LOG, lambda job, charts: walks.draws(job, charts, SEED, 1))):
         _, job, charts = started(door, reduction, monkeypatch)
         assert walk(job, charts).feasible.tolist() == [True, False, True]
+    code = door.structure.label_code(door.sizes)
+    assert code is not None
+    _, job, charts = started(door, LOG, monkeypatch)
+    feasible, labels = walks.drawn_labels(job, charts, SEED, 2, Code(code.fields, code.size))
+    assert feasible.tolist() == [True, False, True] * 2
+    assert (labels >= 0).all(1).tolist() == [True, False, True] * 2
 
 
 @settings(max_examples=60)

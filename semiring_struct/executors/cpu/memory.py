@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+KINDS = {torch.float32: np.float32, torch.float64: np.float64, torch.int32: np.int32, torch.int64: np.int64}
+
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """A tensor whose entries are still to be written."""
-    return torch.from_numpy(np.empty(shape, dtype=np.float32 if dtype == torch.float32 else np.float64))
+    return torch.from_numpy(np.empty(shape, dtype=KINDS[dtype]))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
@@ -68,6 +69,30 @@ def _either(context, condition, a, b):
     return a(types.boolean, a, a), build
 
 
+WIDE = 32  # numbers that `not_above` reads
+
+
+def _not_above(context, p, n, goal):
+    """How many of the first `n`, 0 to 31, of the WIDE numbers from `p` on are not above the goal.
+
+    All are compared at once, and the answers are counted as bits.
+    """
+
+    def build(target, builder, signature, args):
+        p, n, goal = args
+        lanes, bits = ir.VectorType(goal.type, WIDE), ir.IntType(WIDE)
+        one = ir.VectorType(goal.type, 1)
+        goals = builder.shuffle_vector(
+            builder.bitcast(goal, one), ir.Constant(one, None), ir.Constant(ir.VectorType(ir.IntType(32), WIDE), None)
+        )
+        numbers = builder.load(builder.bitcast(p, lanes.as_pointer()), align=goal.type.width // 8)
+        found = builder.bitcast(builder.icmp_signed("<=", numbers, goals), bits)
+        asked = builder.sub(builder.shl(bits(1), builder.trunc(n, bits)), bits(1))
+        return builder.zext(builder.ctpop(builder.and_(found, asked)), n.type)
+
+    return types.int64(p, types.int64, goal), build
+
+
 def _alone(context):
     """Said in a function's body: it is called, not copied into its callers, which keeps compilation short."""
 
@@ -82,6 +107,9 @@ alone: Any = intrinsic(_alone)
 pointer: Any = intrinsic(_pointer)
 ahead: Any = intrinsic(_ahead)
 either: Any = intrinsic(_either)
+not_above: Any = intrinsic(_not_above)
+STEP = np.uint64(0x9E3779B97F4A7C15)
+
 
 def _one_number(act: Callable[[Emit, Any], Any]) -> Any:
     """A function of a number made of instructions."""
@@ -130,12 +158,23 @@ def _cast(x, like):
 
 
 @exact
-def random_bits(key, count):
-    """Random number `count` of the stream `key`, 64 bits: SplitMix64, read at any place [steele2014]."""
-    z = np.uint64(key) + np.uint64(count + 1) * np.uint64(0x9E3779B97F4A7C15)
+def place_in(key, count):
+    """Where number `count` of the stream `key` is made from; STEP further is the place of the next."""
+    return np.uint64(key) + np.uint64(count + 1) * STEP
+
+
+@exact
+def mixed(z):
+    """The 64 random bits of a place."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+@exact
+def random_bits(key, count):
+    """Random number `count` of the stream `key`, 64 bits: SplitMix64, read at any place [steele2014]."""
+    return mixed(place_in(key, count))
 
 
 @exact

@@ -32,8 +32,10 @@ class Record(NamedTuple):
     """What walks leave behind, as addresses: `feasible (paths,)` and labels `(paths, width)`, or entries used.
 
     Entries are kept where width is 0: `used[q]` is the address of those of slot `q`, `(paths, longest)`, 0 for none.
-    `codes[f]` are the address of what the entries of field `f` write, `(entries, q, 2)` int32 pairs of a label and what
-    to add to it, and q. The `count` slots worth a look are `slots`: of charts, and of fields of which anything is kept.
+    `codes[f]` are the address of what the entries of field `f` write, `(entries + 1, q, 2)` int32 pairs of a label and
+    what to add to it, then q, then the number of entries. Pairs that say nothing, and those after the last entry, write
+    label `width`, which nobody reads. The `count` slots worth a look are `slots`: of charts, and of fields of which
+    anything is kept.
     """
 
     feasible: int
@@ -49,7 +51,8 @@ class Work(NamedTuple):
     """One thread's own, as addresses: a cell's alternatives and chances, a group's queues and labels, and choices.
 
     Of `group` paths side by side `queue (longest + 1, group)` holds the cells that wait, `filled` how many have been
-    queued, `labels` is `(group, width)`. `marks` are the choices of all `known` cells if they are kept, or of one.
+    queued, `labels` are `(group, width + 1)`. `marks` are the choices of all `known` cells if they are kept, or of one.
+    `places`, `goals` and `picked`, `(group,)`, are for `hops`, where labels lie the other way round.
     """
 
     x: int
@@ -59,6 +62,9 @@ class Work(NamedTuple):
     labels: int
     marks: int
     known: int
+    places: int
+    goals: int
+    picked: int
     group: int
     keep: int
 
@@ -78,6 +84,9 @@ class Bench(NamedTuple):
     labels: Any
     marks: Any
     known: Any
+    places: Any
+    goals: Any
+    picked: Any
     count: int
     width: int
     group: int
@@ -86,28 +95,31 @@ class Bench(NamedTuple):
 
 
 @exact
-def _bench(record, work, like):
+def bench_of(record, work, like):
+    """`record` and `work`, opened."""
     flag, small, one = np.uint8(0), np.int32(0), mark(np.uint64(0), like)
     return Bench(
         pointer(record.feasible, flag), pointer(record.labels, 0), pointer(record.used, 0), pointer(record.codes, 0),
         pointer(record.slots, small), pointer(work.x, 0.0), pointer(work.chances, like), pointer(work.queue, small),
         pointer(work.filled, 0), pointer(work.labels, small), pointer(work.marks, one), pointer(work.known, flag),
+        pointer(work.places, np.uint64(0)), pointer(work.goals, one), pointer(work.picked, small),
         record.count, record.width, work.group, work.keep, like,
     )  # fmt: skip
 
 
 @exact
-def _instance(source, table, b):
+def instance_of(source, table, b):
+    """Instance `b` of those that a walk reads."""
     root = ahead(pointer(source.root, np.int32(0)), b * table.terms * table.slots)
     charts = ahead(pointer(source.charts, 0.0), b * table.cells)
     return Instance(charts, pointer(source.address, 0), pointer(source.stride, 0), root, b)
 
 
 @exact
-def _begin(bench, path, j, longest):
+def begin(bench, path, j, longest):
     """Nothing used so far by a path, the `j`-th of its group."""
     bench.feasible[path] = 1
-    labels = ahead(bench.labels, j * bench.width)
+    labels = ahead(bench.labels, j * (bench.width + 1))
     for i in range(bench.width):
         labels[i] = -1
     for k in range(bench.count):
@@ -119,9 +131,9 @@ def _begin(bench, path, j, longest):
 
 
 @exact
-def _end(bench, path, j):
+def finish(bench, path, j):
     """Hand in the labels of a path."""
-    ours, out = ahead(bench.labels, j * bench.width), ahead(bench.all_labels, path * bench.width)
+    ours, out = ahead(bench.labels, j * (bench.width + 1)), ahead(bench.all_labels, path * bench.width)
     for i in range(bench.width):
         out[i] = ours[i]
 
@@ -129,17 +141,17 @@ def _end(bench, path, j):
 @inlined
 def _ink(bench, path, j, longest):
     place = path * longest if bench.width == 0 else -1
-    return Ink(ahead(bench.labels, j * bench.width), bench.codes, bench.used, place, bench.slots, bench.count)
+    return Ink(ahead(bench.labels, j * (bench.width + 1)), bench.codes, bench.used, place, bench.slots, bench.count)
 
 
 @entry
 def walk_best(cells, source, record, work, like, start, end):
     """The best derivations of instances `start .. end - 1`."""
-    table, bench = opened(cells), _bench(record, work, like)
+    table, bench = opened(cells), bench_of(record, work, like)
     x, queue, empty = bench.x, bench.queue, pointer(source.empty, np.uint8(0))
     for b in range(start, end):
-        _begin(bench, b, 0, table.longest)
-        own, ink = _instance(source, table, b), _ink(bench, b, 0, table.longest)
+        begin(bench, b, 0, table.longest)
+        own, ink = instance_of(source, table, b), _ink(bench, b, 0, table.longest)
         step, filled = 0, -1 if empty[b] else 0
         while step <= filled:
             cell = np.int64(queue[step - 1]) if step else table.cells
@@ -149,11 +161,11 @@ def walk_best(cells, source, record, work, like, start, end):
             else:
                 bench.feasible[b] = 0
             step += 1
-        _end(bench, b, 0)
+        finish(bench, b, 0)
 
 
 @exact
-def _weigh(table, own, cell, bench, marks):
+def weigh(table, own, cell, bench, marks):
     """The choices of a cell; whether there are any."""
     top = scores(bench.x, table, own, cell, bench.like)
     if top == -np.inf:
@@ -177,7 +189,7 @@ def _step(table, own, bench, batch, step, first, count, seed):
             state = np.int64(bench.known[cell])
             marks = ahead(bench.marks, table.dense[cell])
         if state == UNKNOWN:
-            state = _weigh(table, own, cell, bench, marks)
+            state = weigh(table, own, cell, bench, marks)
             bench.known[cell if bench.keep else 0] = state
         path = (first + j) * batch + own.number
         if state == DEAD:
@@ -198,22 +210,22 @@ def walk_draws(cells, source, record, work, like, seed, samples, pieces, start, 
 
     Paths go in groups that take their steps side by side: the processor works on many of them at once.
     """
-    table, bench, batch = opened(cells), _bench(record, work, like), source.batch
+    table, bench, batch = opened(cells), bench_of(record, work, like), source.batch
     empty = pointer(source.empty, np.uint8(0))
     for task in range(start, end):
         b, piece = task // pieces, task % pieces
-        own = _instance(source, table, b)
+        own = instance_of(source, table, b)
         for cell in range(table.cells + 1 if bench.keep else 1):
             bench.known[cell] = UNKNOWN
         first, last = samples * piece // pieces, samples * (piece + 1) // pieces
         while first < last:
             count, step, busy = min(bench.group, last - first), 0, not empty[b]
             for j in range(count):
-                _begin(bench, (first + j) * batch + b, j, table.longest)
+                begin(bench, (first + j) * batch + b, j, table.longest)
                 bench.filled[j] = 0
             while busy:
                 busy = _step(table, own, bench, batch, step, first, count, seed)
                 step += 1
             for j in range(count):
-                _end(bench, (first + j) * batch + b, j)
+                finish(bench, (first + j) * batch + b, j)
             first += count

@@ -12,7 +12,9 @@ from numba import types
 from numba.extending import overload
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, FIRST, ROW, UNEVEN
-from semiring_struct.executors.cpu.native import ahead, cast, either, exact, exp, inlined, pointer
+from semiring_struct.executors.cpu.native import WIDE, ahead, cast, either, exact, exp, inlined, not_above, pointer
+
+CODE = 3  # columns of `codes`
 
 
 class Table(NamedTuple):
@@ -200,13 +202,13 @@ def _raise(marks, w, start, end, by, scale, like):
 
 @inlined
 def search(marks, n, goal):
-    """How many of `n` ascending marks are not above the goal, the last of them left out."""
+    """How many of `n` ascending marks are not above the goal, the last of them left out; WIDE of them can be read."""
     low = 0
-    while n > 1:
+    while n > WIDE:
         half = n >> 1
         low = either(marks[low + half - 1] <= goal, low + half, low)
         n -= half
-    return low
+    return low + not_above(ahead(marks, low), n - 1, goal)
 
 
 @inlined
@@ -230,15 +232,13 @@ def follow(table, own, cell, pick, queue, apart, filled, ink, step):
                 used = pointer(ink.used[q], 0)
                 used[ink.place + step] = to
             else:
-                _write(ahead(ink.codes, 2 * np.int64(table.buffers[q])), ink.labels, to)
+                write(ahead(ink.codes, CODE * np.int64(table.buffers[q])), ink.labels, to)
     return filled
 
 
 @inlined
-def _write(code, labels, entry):
+def write(code, labels, entry):
     """What an entry says: pairs of a slot and what to add there, so many of them from the address on."""
     pairs = pointer(code[0], np.int32(0))
     for i in range(entry * code[1], (entry + 1) * code[1]):
-        slot = pairs[2 * i]
-        if slot >= 0:
-            labels[np.int64(slot)] += pairs[2 * i + 1]
+        labels[np.int64(pairs[2 * i])] += pairs[2 * i + 1]

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.cpu.cells import Charted, cells_of
+from semiring_struct.executors.cpu.hops import hop_draws
+from semiring_struct.executors.cpu.memory import empty
+from semiring_struct.executors.cpu.native import WIDE
 from semiring_struct.executors.cpu.paths import Record, Source, Work, walk_best, walk_draws
 from semiring_struct.executors.cpu.threads import share_out
 from semiring_struct.executors.eager.local import Buffers
@@ -17,6 +20,7 @@ from semiring_struct.executors.eager.paths import Walk
 from semiring_struct.executors.machine import Code, Job, Paths
 
 GROUP = 64  # paths that take their steps side by side: the processor works on several of them at once
+CROWD = 256  # the same where they are at one place each: more of them find in the cache what others have read
 TABLE_BYTES = 1 << 28  # no thread keeps more choices than this
 SMALL = 1 << 10  # steps that one thread does in less time than it takes to wake another
 
@@ -95,13 +99,16 @@ class _Run:
 
     def labels(self, paths: int, code: Code) -> Tensor:
         """Write down labels `(paths, width)`."""
-        out, cells = torch.empty((paths, code.width), dtype=torch.int64), self.table.cells
-        codes = []
-        for pair in code.fields:
-            empty = torch.empty((0, 0, 2), dtype=torch.int32)
-            written = empty if pair is None else torch.stack([pair[0], pair[1] + 1], -1).to(torch.int32)
-            self.held.append(written)
-            codes.append([written.data_ptr(), written.shape[1]])
+        out, cells = empty((paths, code.width), torch.int64), self.table.cells
+        codes = [[0, 0, 0]] * len(code.fields)
+        for f, pair in enumerate(code.fields):
+            if pair is not None:
+                n, q = pair[0].shape
+                written = torch.zeros((n + 1, q, 2), dtype=torch.int32)
+                written[:n, :, 0], written[:n, :, 1] = pair[0], pair[1] + 1
+                written[..., 0].masked_fill_(torch.cat([pair[0], pair[0].new_full((1, q), -1)]) < 0, code.width)
+                self.held.append(written)
+                codes[f] = [written.data_ptr(), q, n]
         slots = [q for q, f in enumerate(self.table.buffers) if q < cells.chart_slots or code.fields[f] is not None]
         self._record(paths, out, [0] * len(self.table.buffers), codes, slots)
         return out
@@ -114,9 +121,12 @@ class _Run:
             torch.empty(most, dtype=self.kind),
             torch.empty((cells.longest + 1, group), dtype=torch.int32),
             torch.zeros(group, dtype=torch.int64),
-            torch.empty((group, self.record.width), dtype=torch.int32),
-            torch.empty(self.table.width if keep else most, dtype=mark),
+            torch.empty((group, self.record.width + 1), dtype=torch.int32),
+            torch.empty((self.table.width if keep else most) + WIDE, dtype=mark),
             torch.zeros(cells.cells + 1, dtype=torch.uint8),
+            torch.empty(group, dtype=torch.int64),
+            torch.empty(group, dtype=mark),
+            torch.empty(group, dtype=torch.int32),
         ]
         return Work._make((*(t.data_ptr() for t in own), group, int(keep))), own
 
@@ -133,12 +143,15 @@ class _Run:
         """`samples` draws of every instance, the samples of one shared out where instances are few."""
         pieces, key = -(-torch.get_num_threads() // max(self.batch, 1)), int(seed.numpy()[0])
         keep = samples > 1 and 0 < self.table.width * self.like.itemsize <= TABLE_BYTES
-        group = max(1, min(GROUP, samples))
+        charts = self.table.cells.chart_slots
+        hops = keep and self.record.width > 0 and charts < 2 and self.record.count > charts
+        run, most = (hop_draws, CROWD) if hops else (walk_draws, GROUP)
+        group = max(1, min(most, samples))
 
         def piece(start: int, end: int) -> None:
             work, _own = self._work(group, keep)
             rest = work, self.like, key, samples, pieces, start, end
-            walk_draws(self.table.cells, self.source, self.record, *rest)
+            run(self.table.cells, self.source, self.record, *rest)
 
         share_out(piece, self.batch * pieces, self.batch * samples * self.table.cells.longest < SMALL)
 
