@@ -22,7 +22,7 @@ from tests.executors.windows import Overlapping
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
-REGISTERS, STACK, SHARED = 255, 64, 4096
+REGISTERS, STACK, SHARED = 255, 128, 4096
 
 
 class Own(Reduction):
