@@ -219,11 +219,12 @@ def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
     """
     total = torch.zeros((), device=parts[0].device)
     for used, field in zip(parts, fields, strict=True):
-        flat = field.reshape(field.shape[0], math.prod(field.shape[1:]))
+        batch = field.shape[0]
+        flat = field.reshape(batch, math.prod(field.shape[1:]))
         if flat.numel():
-            instance = torch.arange(used.shape[0], device=used.device)[:, None] % flat.shape[0]
-            value = flat[instance, used.clamp(min=0)].double()
-            total = total + torch.where(used < 0, 0.0, value).sum(-1)
+            mine = used.reshape(-1, batch, used.shape[1]).transpose(0, 1)
+            value = flat.gather(1, mine.clamp(min=0).flatten(1)).reshape(mine.shape).double()
+            total = total + torch.where(mine < 0, 0.0, value).sum(-1).T.flatten()
     return total.expand(parts[0].shape[0])
 
 

@@ -24,6 +24,7 @@ from semiring_struct.executors.cpu.lanes.tiles import (
     target,
     tops,
     weights,
+    weights_of_pairs,
 )  # fmt: skip
 from semiring_struct.executors.cpu.lanes.vectors import LANES, flows, loaded
 from semiring_struct.executors.cpu.native import ahead, cast, entry, exact, inner, pointer
@@ -81,6 +82,12 @@ def forward_lanes(rule, like, code_at, state_at, start, end):
 
 
 @exact
+def _simple(code, row):
+    """Whether the alternatives of a row are one loop of one term."""
+    return row[col.ALTERNATIVES] == code[row[col.FIRST_TERM] + col.SIZE_2]
+
+
+@exact
 def _idle(flow, cells):
     """Whether no cell of a tile has an adjoint."""
     for c in range(cells):  # noqa: SIM110, reason: compiled code has no `any`
@@ -102,13 +109,16 @@ def _drain_tile(rule, code, state, row, spot, like):
     if not row[col.CHOOSES] or k == 0:
         return
     x, w, v = pointer(state[now.X], 0.0), pointer(state[now.WEIGHTS], like), pointer(state[now.VALUES], 0.0)
-    load(x, code, state, row, spot, like)
     fetch(v, ahead(now.charts_of(state), at), row[col.TO_J], n)
     if row[col.FIRST_LATE] < row[col.END_LATE]:
         flip(v, n)
         raise_late(v, code, state, row, spot, like)
         flip(v, n)
-    weights(w, x, k, n, v, flow, rule.temperature, like)
+    if _simple(code, row) and in_pairs(code, row):
+        weights_of_pairs(w, v, flow, code, state, row, spot, rule.temperature, like)
+    else:
+        load(x, code, state, row, spot, like)
+        weights(w, x, k, n, v, flow, rule.temperature, like)
     spread_out(w, flow, code, row, spot, adjoint, slopes)
 
 

@@ -6,6 +6,8 @@ Charts of a full group are kept as they are, those of a short one with as many l
 
 from __future__ import annotations
 
+import itertools
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,11 +30,25 @@ from semiring_struct.executors.cpu.state import strange
 # of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes
 ADDRESS, BYTES, SIZE, START, SLOPE, ENTRY = range(6)
 
+LINE = 64  # bytes of a line of memory
 _WORD, _WIDE = np.int64(0), np.float64(0)
 
 
 def _address(x: Any) -> int:
     return x.data_ptr() if isinstance(x, Tensor) else x.__array_interface__["data"][0]
+
+
+@lru_cache(maxsize=256)
+def _buffers(head: tuple[int, ...], entries: int, size: int, back: bool, short: bool) -> tuple[np.ndarray, int]:
+    """Slots and offsets `(2, buffers)` of a thread's buffers of numbers, by a code's head; the bytes of all."""
+    cells, tile, most, widest = (head[i] for i in (col.CELLS, col.LARGEST, col.MOST, col.WIDEST))
+    narrow = {FIELDS: entries, SLOPES: entries * back, ADJOINT: cells * back, WEIGHTS: tile, FLOW: widest}
+    narrow |= dict.fromkeys(range(LEFT_LOG, LEFT_DONE + 1), head[col.LEFT])
+    narrow |= dict.fromkeys(range(RIGHT_LOG, RIGHT_DONE + 1), head[col.RIGHT])
+    wide = {X: max(tile, most), VALUES: widest, TOPS: widest, SHIFT: head[col.SHIFTS], SPARE: cells * short}
+    bytes_of = [size * n for n in narrow.values()] + [8 * n for n in wide.values()]
+    ends = [*itertools.accumulate((-(-n * LANES // LINE) * LINE for n in bytes_of), initial=0)]
+    return np.array([[*narrow, *wide], ends[:-1]]), ends[-1]
 
 
 class State:
@@ -42,38 +58,26 @@ class State:
         self, code: np.ndarray, fields: list[Tensor], lengths: Tensor, charts: Tensor, answer: Tensor,
         slopes: list[Tensor],
     ):  # fmt: skip
-        narrow = fields[0].dtype
-        total, cells = sum(f.shape[1] for f in fields), charts.shape[1]
-        tile, most, cells_most = (int(code[i]) for i in (col.LARGEST, col.MOST, col.WIDEST))
-        back = len(slopes) > 0
-        starts = np.cumsum([0, *(f.shape[1] for f in fields)])
-        bank = np.zeros((len(fields), ENTRY), dtype=np.int64)
-        for i, f in enumerate(fields):
-            slope = slopes[i].data_ptr() if back else 0
-            bank[i] = f.data_ptr(), f.stride(0) * f.element_size(), f.shape[1], starts[i], slope
-        buffers: dict[int, Any] = {
-            FIELDS: empty((total * LANES,), narrow),
-            SLOPES: empty((total * LANES * back,), narrow),
-            ADJOINT: empty((cells * LANES * back,), narrow),
-            X: empty((max(tile, most) * LANES,), torch.float64),
-            WEIGHTS: empty((tile * LANES,), narrow),
-            VALUES: empty((cells_most * LANES,), torch.float64),
-            FLOW: empty((cells_most * LANES,), narrow),
-            TOPS: empty((cells_most * LANES,), torch.float64),
-            SHIFT: empty((int(code[col.SHIFTS]) * LANES,), torch.float64),
-            FILLED: np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64),
-            SPARE: empty((cells * LANES,), torch.float64),
-            BANK: bank, KEPT: charts, LENGTHS: lengths, VALUE: answer, SEED: answer,
-        }  # fmt: skip
-        for side, size in ((LEFT_LOG, col.LEFT), (RIGHT_LOG, col.RIGHT)):
-            for slot in range(side, side + 4):
-                buffers[slot] = empty((int(code[size]) * LANES,), narrow)
+        batch, sizes, size = len(charts), [f.shape[1] for f in fields], fields[0].element_size()
+        starts = [*itertools.accumulate(sizes, initial=0)]
+        given = [s.data_ptr() for s in slopes] or [0] * len(fields)
+        where = [(f.data_ptr(), f.stride(0) * size) for f in fields]
+        bank = np.array([(*w, n, start, s) for w, n, start, s in zip(where, sizes, starts, given, strict=False)])
+        (slots, offsets), length = _buffers(
+            tuple(code[: col.HEAD].tolist()), starts[-1], size, len(slopes) > 0, batch % LANES > 0
+        )
+        arena, filled = empty((length // 8 + LINE,), torch.float64), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
         self.words = np.zeros(WORDS, dtype=np.int64)
-        for slot, buffer in buffers.items():
+        self.words[slots] = offsets + arena.data_ptr()
+        held = {BANK: bank, FILLED: filled, KEPT: charts, LENGTHS: lengths, VALUE: answer, SEED: answer}
+        for slot, buffer in held.items():
             self.words[slot] = _address(buffer)
-        self.words[[BATCH, BANKS, SIDES]] = charts.shape[0], len(fields), lengths.shape[1]
-        self.words[[OUT, ENTRIES]] = answer.shape[1], total
-        self._keep = buffers
+        for slot, word in (
+            (BATCH, batch), (BANKS, len(fields)), (SIDES, lengths.shape[1]), (OUT, answer.shape[1]),
+            (ENTRIES, starts[-1]),
+        ):  # fmt: skip
+            self.words[slot] = word
+        self._keep = arena, held, fields, slopes
 
 
 @exact

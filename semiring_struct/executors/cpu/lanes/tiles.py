@@ -223,6 +223,36 @@ def weights(w, x, k, cells, v, flow, temperature, like):
 
 
 @exact
+def _weights_of(w, k, cells, v, flow, temperature, p, apart, step, q, apart_q, step_q, like):
+    alone()
+    sharpness = spread(cast(1 / temperature, like))
+    for c in range(cells):
+        a, b, line = ahead(p, c * apart), ahead(q, c * apart_q), ahead(w, c * k * LANES)
+        centre, total = settled(loaded(ahead(v, c * LANES))), spread(cast(0, like))
+        for i in range(k):
+            x = wide(loaded(ahead(a, i * step))) + wide(loaded(ahead(b, i * step_q)))
+            e = exp(narrow(x - centre, like) * sharpness)
+            keep(ahead(line, i * LANES), e)
+            total = total + e
+        keep(ahead(flow, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
+
+
+@exact
+def weights_of_pairs(w, v, flow, code, state, row, spot, temperature, like):
+    """`weights` of a row with one term of two factors, the first from a chart, without keeping their sums."""
+    term, k = ahead(code, row[col.FIRST_TERM]), row[col.ALTERNATIVES]
+    f = ahead(code, term[col.FIRST_FACTOR])
+    g, p = ahead(f, col.FACTOR), ahead(charts_of(state), place(f, spot))
+    apart, step, at = f[col.DJ], f[col.E2], place(g, spot)
+    if g[col.BUFFER] == code[col.CHARTS]:
+        q = ahead(charts_of(state), at)
+        _weights_of(w, k, spot.count, v, flow, temperature, p, apart, step, q, g[col.DJ], g[col.E2], like)
+    else:
+        r = ahead(pointer(state[FIELDS], like), at)
+        _weights_of(w, k, spot.count, v, flow, temperature, p, apart, step, r, g[col.DJ], g[col.E2], like)
+
+
+@exact
 def _give(p, apart, step, w, flow, k, cells, n):
     """Weights times the flow of their cell, added."""
     alone()
