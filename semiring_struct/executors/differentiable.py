@@ -39,6 +39,9 @@ def total_and_gradient(
     The total is differentiable twice, the gradient once more.
     """
     call = (source, list(full), operators.number_of(reduction), seed)
+    if untracked(*fields):
+        value, *slopes = operators.total_and_gradient(fields, lengths, *call)
+        return value, slopes
     value, charts = _total(call, lengths, fields)
     return value, list(_gradient(call, lengths, charts, torch.ones_like(value.detach()), fields))
 

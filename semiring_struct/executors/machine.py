@@ -93,6 +93,11 @@ class Machine(ABC):
     def gradient(self, job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:
         """`seed (batch, *out)` times the gradient of the total, one tensor `(batch, size)` per field."""
 
+    def total_and_gradient(self, job: Job) -> tuple[Tensor, list[Tensor]]:
+        """The total, and its gradient per field `(batch, size)`, for callers that need no charts."""
+        value, charts = self.total(job)
+        return value, self.gradient(job, charts, torch.ones_like(value))
+
     @abstractmethod
     def curvature(self, job: Job, charts: Tensor, seed: Tensor, tangents: list[Tensor]) -> list[Tensor]:
         """The total's derivative along `tangents` `(batch, *out)`, then `seed` times the Hessian times `tangents`."""

@@ -108,6 +108,23 @@ def _(fields, lengths, charts, weight, source, full, reduction, seed):
     return [f.new_empty(f.shape) for f in fields]
 
 
+@torch.library.custom_op("semiring_struct::total_and_gradient", mutates_args=())
+def total_and_gradient(
+    fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int
+) -> list[Tensor]:
+    """The answer's total `(batch, *out)` and its gradient, per field `(batch, *event)`; no charts to go on from."""
+    job = job_of(fields, lengths, source, full, reduction, seed)
+    with _quiet(lengths.device):
+        value, out = _machine(job).total_and_gradient(job)
+    return [value, *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
+
+
+@total_and_gradient.register_fake
+def _(fields, lengths, source, full, reduction, seed):
+    shape = fields[0].shape[0], *_program(fields, source, full).answer.out
+    return [fields[0].new_empty(shape, dtype=torch.float64), *(f.new_empty(f.shape) for f in fields)]
+
+
 @torch.library.custom_op("semiring_struct::curvature", mutates_args=())
 def curvature(
     fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, tangents: list[Tensor], source: int,
@@ -125,5 +142,5 @@ def _(fields, lengths, charts, weight, tangents, source, full, reduction, seed):
     return [weight.new_empty(weight.shape), *(f.new_empty(f.shape) for f in fields)]
 
 
-for _op in (total, gradient, curvature):
+for _op in (total, gradient, total_and_gradient, curvature):
     _op.register_vmap(over_batch(_op))

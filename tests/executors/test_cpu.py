@@ -79,6 +79,9 @@ def compare(job: Job, tolerance: float = 1e-9) -> None:
     seed = torch.randn(one[0].shape, dtype=torch.float64, generator=generator)
     tangents = [torch.randn(f.shape, dtype=f.dtype, generator=generator) for f in job.fields]
     near(CPU.gradient(job, one[1], seed), EAGER.gradient(job, other[1], seed), 3 * tolerance)
+    both = CPU.total_and_gradient(job)
+    again = CPU.total(job)[0], CPU.gradient(job, one[1], torch.ones_like(one[0]))
+    assert torch.equal(both[0], again[0]) and all(torch.equal(b, a) for b, a in zip(both[1], again[1], strict=True))
     bent = [run.curvature(job, charts, seed, tangents) for run, charts in ((CPU, one[1]), (EAGER, other[1]))]
     near(*bent, 10 * tolerance)
 
@@ -235,7 +238,8 @@ def test_nothing_is_read_before_it_is_written(family: Family, monkeypatch: pytes
     def everything(job: Job) -> list[Tensor]:
         value, charts = CPU.total(job)
         seed, tangents = torch.ones_like(value), [torch.ones_like(f) for f in job.fields]
-        return [value, *CPU.gradient(job, charts, seed), *CPU.curvature(job, charts, seed, tangents)]
+        both = CPU.total_and_gradient(job)
+        return [value, *CPU.gradient(job, charts, seed), *CPU.curvature(job, charts, seed, tangents), both[0], *both[1]]
 
     for batch in BATCHES:
         phi, lengths = drawn(family, 5, batch, forbidden=0.2)

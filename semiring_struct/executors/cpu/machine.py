@@ -31,6 +31,9 @@ KNOWN = (
 )  # fmt: skip
 
 
+NEAR = 1 << 19  # bytes of fields and charts that stay in a cache from one pass to the next
+
+
 @lru_cache(maxsize=1)
 def _has_numba() -> bool:
     return find_spec("numba") is not None
@@ -51,13 +54,35 @@ class _Run:
         self.banks = {(at.FIELDS_ALL, at.FIELDS_NOW): job.fields}
         self.words = {at.OUT: self.out, at.KEY: job.seed}
 
-    def go(self, run: Callable[..., None]) -> bool:
-        """Share the instances out among threads, each with a state of its own; whether a field was refused."""
+    def answer(self) -> Tensor:
+        """Write values and charts; returns the values."""
+        value = torch.empty((self.batch, self.out), dtype=torch.float64)
+        charts = empty((self.batch, self.job.program.cells), torch.float64)
+        self.batched |= {at.CHARTS_ALL: charts, at.VALUE_ALL: value}
+        return value
+
+    def slopes(self) -> list[Tensor]:
+        """Write slopes."""
+        program, chosen = self.job.program, isinstance(self.job.reduction, MaxReduction | SampleReduction)
+        slopes = []
+        for i, f in enumerate(self.job.fields):
+            whole = program.single_reader(i) is not None and program.reads_all(i) and not chosen
+            fresh = empty(tuple(f.shape), f.dtype)
+            slopes.append(fresh if whole else fresh.zero_())
+        self.banks[at.SLOPES_ALL, at.SLOPES_NOW] = slopes
+        return slopes
+
+    def go(self, *runs: Callable[..., None]) -> None:
+        """Share the instances out among threads, each with a state of its own; a few at a time where there are passes.
+
+        What one pass has read is then still near when the next one reads it.
+        """
         from semiring_struct.executors.cpu.choices import rule_of
         from semiring_struct.executors.cpu.state import State, address
         from semiring_struct.executors.cpu.threads import SMALL, share_out
 
-        rule, refused = rule_of(self.job.reduction), []
+        rule, refused, cost = rule_of(self.job.reduction), [], self.job.program.cost
+        few = max(1, NEAR // cost.bytes) if len(runs) > 1 else max(self.batch, 1)
 
         def piece(start: int, end: int) -> None:
             state = State(self.code, self.narrow, self.channels)
@@ -67,11 +92,14 @@ class _Run:
                 state.bank(slot, now, tensors)
             for slot, word in self.words.items():
                 state.words[slot] = word
-            run(rule, self.kind(0), address(self.code), address(state.words), start, end)
+            for first in range(start, end, few):
+                for run in runs:
+                    run(rule, self.kind(0), address(self.code), address(state.words), first, min(first + few, end))
             refused.append(state.words[at.REFUSED])
 
-        share_out(piece, self.batch, self.job.program.cost.alternatives * self.batch < SMALL)
-        return any(refused)
+        share_out(piece, self.batch, cost.alternatives * self.batch < SMALL)
+        if any(refused):
+            refuse_nan(self.job.program, self.job.fields)
 
 
 @final
@@ -102,12 +130,9 @@ class Cpu(Machine):
         if lanes.fit(job):
             return lanes.total(job)
         run = _Run(job)
-        charts = empty((run.batch, job.program.cells), torch.float64)
-        value = torch.empty((run.batch, run.out), dtype=torch.float64)
-        run.batched |= {at.CHARTS_ALL: charts, at.VALUE_ALL: value}
-        if run.go(forward):
-            refuse_nan(job.program, job.fields)
-        return value.reshape(run.batch, *job.program.answer.out), charts
+        value = run.answer()
+        run.go(forward)
+        return value.reshape(run.batch, *job.program.answer.out), run.batched[at.CHARTS_ALL]
 
     def gradient(self, job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:
         """One backward pass over the charts."""
@@ -117,15 +142,23 @@ class Cpu(Machine):
             return lanes.gradient(job, charts, _flat(seed, job))
         charts = lanes.by_instance(job, charts)
         run = _Run(job, channels=1)
-        chosen = isinstance(job.reduction, MaxReduction | SampleReduction)
-        slopes = []
-        for i, f in enumerate(job.fields):
-            whole = job.program.single_reader(i) is not None and job.program.reads_all(i) and not chosen
-            slopes.append(empty(f.shape, f.dtype) if whole else empty(f.shape, f.dtype).zero_())
         run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, job)}
-        run.banks[at.SLOPES_ALL, at.SLOPES_NOW] = slopes
+        slopes = run.slopes()
         run.go(reverse)
         return slopes
+
+    def total_and_gradient(self, job: Job) -> tuple[Tensor, list[Tensor]]:
+        """Both passes over a few instances at a time."""
+        from semiring_struct.executors.cpu.forward import forward
+        from semiring_struct.executors.cpu.reverse import reverse
+
+        if lanes.fit(job):
+            return lanes.total_and_gradient(job) if lanes.soft(job) else super().total_and_gradient(job)
+        run = _Run(job, channels=1)
+        value, slopes = run.answer(), run.slopes()
+        run.batched[at.SEED_ALL] = torch.ones_like(value, dtype=run.narrow)
+        run.go(forward, reverse)
+        return value.reshape(run.batch, *job.program.answer.out), slopes
 
     def curvature(self, job: Job, charts: Tensor, seed: Tensor, tangents: list[Tensor]) -> list[Tensor]:
         """A forward pass of tangents, then a backward pass with two channels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -32,8 +32,11 @@ def fit(job: Job) -> bool:
     return side_by_side(job.program, soft(job))
 
 
-def _go(job: Job, run: Callable[..., None], charts: Tensor, answer: Tensor, slopes: list[Tensor]) -> bool:
-    """Share the groups out among threads, each with a state of its own; whether a field was refused."""
+def _go(
+    job: Job, runs: Sequence[Callable[..., None]], charts: Tensor, value: Tensor | None, seed: Tensor | None,
+    slopes: list[Tensor],
+) -> None:  # fmt: skip
+    """Share the groups out among threads, each with a state of its own; of each group one pass after the other."""
     from semiring_struct.executors.cpu.choices import rule_of
     from semiring_struct.executors.cpu.encode import encode
     from semiring_struct.executors.cpu.lanes.state import REFUSED, State
@@ -43,37 +46,57 @@ def _go(job: Job, run: Callable[..., None], charts: Tensor, answer: Tensor, slop
 
     code, rule, refused = encode(job.program, LANES), rule_of(job.reduction), []
     like = np.float32(0) if job.fields[0].dtype == torch.float32 else np.float64(0)
-    lengths = job.lengths.to(torch.int64).contiguous()
+    lengths, batch = job.lengths.to(torch.int64).contiguous(), charts.shape[0]
 
     def piece(start: int, end: int) -> None:
-        state = State(code, job.fields, lengths, charts, answer, slopes)
-        run(rule, like, address(code), address(state.words), start, end)
+        state = State(code, job.fields, lengths, charts, value, seed, slopes)
+        for group in range(start, end):
+            for run in runs:
+                run(rule, like, address(code), address(state.words), group, group + 1)
         refused.append(state.words[REFUSED])
 
-    batch = charts.shape[0]
     share_out(piece, -(-batch // LANES), job.program.cost.alternatives * batch < SMALL)
-    return any(refused)
+    if any(refused):
+        refuse_nan(job.program, job.fields)
+
+
+def _answer(job: Job) -> tuple[Tensor, Tensor]:
+    """Values `(batch, out)` and charts to be written."""
+    batch = job.fields[0].shape[0]
+    value = torch.empty((batch, math.prod(job.program.answer.out)), dtype=torch.float64)
+    return value, empty((batch, job.program.cells), torch.float64)
+
+
+def _slopes(job: Job) -> list[Tensor]:
+    return [empty(tuple(f.shape), f.dtype) for f in job.fields]
 
 
 def total(job: Job) -> tuple[Tensor, Tensor]:
     """As `Machine.total`; the charts are for `gradient` and `by_instance` alone."""
     from semiring_struct.executors.cpu.lanes.passes import forward_lanes
 
-    batch, shape = job.fields[0].shape[0], job.program.answer.out
-    charts = empty((batch, job.program.cells), torch.float64)
-    value = torch.empty((batch, math.prod(shape)), dtype=torch.float64)
-    if _go(job, forward_lanes, charts, value, []):
-        refuse_nan(job.program, job.fields)
-    return value.reshape(batch, *shape), charts
+    value, charts = _answer(job)
+    _go(job, [forward_lanes], charts, value, None, [])
+    return value.reshape(len(value), *job.program.answer.out), charts
 
 
 def gradient(job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:
     """As `Machine.gradient`, `seed (batch, out)` in the dtype of the fields."""
     from semiring_struct.executors.cpu.lanes.passes import reverse_lanes
 
-    slopes = [empty((f.shape[0], f.shape[1]), f.dtype) for f in job.fields]
-    _go(job, reverse_lanes, charts.contiguous(), seed, slopes)
+    slopes = _slopes(job)
+    _go(job, [reverse_lanes], charts.contiguous(), None, seed, slopes)
     return slopes
+
+
+def total_and_gradient(job: Job) -> tuple[Tensor, list[Tensor]]:
+    """As `Machine.total_and_gradient`: what the first pass has gathered serves the second."""
+    from semiring_struct.executors.cpu.lanes.passes import forward_lanes, reverse_lanes
+
+    (value, charts), slopes = _answer(job), _slopes(job)
+    seed = torch.ones_like(value, dtype=job.fields[0].dtype)
+    _go(job, [forward_lanes, reverse_lanes], charts, value, seed, slopes)
+    return value.reshape(len(value), *job.program.answer.out), slopes
 
 
 def by_instance(job: Job, charts: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ from semiring_struct.executors.cpu.state import strange
 (
     FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, SPARE,
     LEFT_LOG, LEFT_EXP, LEFT_BAR, LEFT_DONE, RIGHT_LOG, RIGHT_EXP, RIGHT_BAR, RIGHT_DONE, TOPS, SHIFT, FILLED,
-    FIRST, COUNT, CHARTS,
+    PRESENT, FIRST, COUNT, CHARTS,
     BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, ENTRIES, REFUSED, WORDS,
-) = range(35)  # fmt: skip
+) = range(36)  # fmt: skip
 # of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes
 ADDRESS, BYTES, SIZE, START, SLOPE, ENTRY = range(6)
 
@@ -55,10 +55,12 @@ class State:
     """One thread's words, and the buffers whose addresses they are."""
 
     def __init__(
-        self, code: np.ndarray, fields: list[Tensor], lengths: Tensor, charts: Tensor, answer: Tensor,
-        slopes: list[Tensor],
+        self, code: np.ndarray, fields: list[Tensor], lengths: Tensor, charts: Tensor, value: Tensor | None,
+        seed: Tensor | None, slopes: list[Tensor],
     ):  # fmt: skip
         batch, sizes, size = len(charts), [f.shape[1] for f in fields], fields[0].element_size()
+        answers = seed if value is None else value
+        out = 0 if answers is None else answers.shape[1]
         starts = [*itertools.accumulate(sizes, initial=0)]
         given = [s.data_ptr() for s in slopes] or [0] * len(fields)
         where = [(f.data_ptr(), f.stride(0) * size) for f in fields]
@@ -69,12 +71,12 @@ class State:
         arena, filled = empty((length // 8 + LINE,), torch.float64), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
         self.words = np.zeros(WORDS, dtype=np.int64)
         self.words[slots] = offsets + arena.data_ptr()
-        held = {BANK: bank, FILLED: filled, KEPT: charts, LENGTHS: lengths, VALUE: answer, SEED: answer}
+        held = {BANK: bank, FILLED: filled, KEPT: charts, LENGTHS: lengths, VALUE: value, SEED: seed}
         for slot, buffer in held.items():
-            self.words[slot] = _address(buffer)
+            self.words[slot] = 0 if buffer is None else _address(buffer)
         for slot, word in (
-            (BATCH, batch), (BANKS, len(fields)), (SIDES, lengths.shape[1]), (OUT, answer.shape[1]),
-            (ENTRIES, starts[-1]),
+            (BATCH, batch), (BANKS, len(fields)), (SIDES, lengths.shape[1]), (OUT, out), (ENTRIES, starts[-1]),
+            (PRESENT, -1),
         ):  # fmt: skip
             self.words[slot] = word
         self._keep = arena, held, fields, slopes
@@ -102,13 +104,15 @@ def _copy(out, lanes, many, x, apart, count, cells):
 
 @exact
 def open_group(code, state, group, like):
-    """Make a group the present one and gather its fields."""
+    """Make a group the present one and gather its fields, if they are not there from another pass."""
     first, cells = group * LANES, code[col.CELLS]
     count = min(LANES, state[BATCH] - first)
     state[FIRST], state[COUNT] = first, count
     kept = state[KEPT] + first * cells * 8
     state[CHARTS] = kept if count == LANES else state[SPARE]
-    fields = pointer(state[FIELDS], like)
+    if state[PRESENT] == group:
+        return
+    state[PRESENT], fields = group, pointer(state[FIELDS], like)
     for i in range(state[BANKS]):
         f = ahead(words(state, BANK), i * ENTRY)
         out, size = ahead(fields, f[START] * LANES), f[SIZE]
