@@ -66,7 +66,7 @@ class State:
         where = [(f.data_ptr(), f.stride(0) * size) for f in fields]
         bank = np.array([(*w, n, start, s) for w, n, start, s in zip(where, sizes, starts, given, strict=False)])
         (slots, offsets), length = _buffers(
-            tuple(code[: col.HEAD].tolist()), starts[-1], size, len(slopes) > 0, batch % LANES > 0
+            tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0, batch % LANES > 0
         )
         arena, filled = empty((length // 8 + LINE,), torch.float64), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
         self.words = np.zeros(WORDS, dtype=np.int64)
