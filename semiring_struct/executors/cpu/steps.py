@@ -12,7 +12,18 @@ from numba import types
 from numba.extending import overload
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, FIRST, ROW, UNEVEN
-from semiring_struct.executors.cpu.native import WIDE, ahead, cast, either, exact, exp, inlined, not_above, pointer
+from semiring_struct.executors.cpu.native import (
+    WIDE,
+    ahead,
+    cast,
+    either,
+    exact,
+    exp,
+    inlined,
+    loose,
+    not_above,
+    pointer,
+)
 
 CODE = 3  # columns of `codes`
 
@@ -102,8 +113,14 @@ def scores(x, table, own, cell, like):
                 f = table.buffers[q]
                 field = pointer(own.address[f] + own.stride[f] * own.number, like)
                 _add(ahead(x, start), n, ahead(field, at), step, moves, table.slots)
+    return _most(x, count)
+
+
+@loose
+def _most(x, n):
+    """The largest of `n` numbers, none of them NaN: compared in any order, several at a time."""
     top = -np.inf
-    for i in range(count):
+    for i in range(n):
         top = max(top, x[i])
     return top
 
@@ -168,7 +185,15 @@ def choices(marks, x, w, n, top, like):
     # four running sums side by side: one alone would wait for every addition
     quarter = (n + 3) // 4
     a = b = c = d = cast(0, like)
-    for i in range(quarter):
+    whole = max(n - 3 * quarter, 0)
+    for i in range(whole):
+        j, k, m = i + quarter, i + 2 * quarter, i + 3 * quarter
+        a += w[i]
+        b += w[j]
+        c += w[k]
+        d += w[m]
+        w[i], w[j], w[k], w[m] = a, b, c, d
+    for i in range(whole, quarter):
         j, k, m = i + quarter, i + 2 * quarter, i + 3 * quarter
         a += w[i]
         w[i] = a
