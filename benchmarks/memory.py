@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import json
 import resource
 import subprocess
@@ -52,6 +55,13 @@ def _reset_peak() -> str:
     return "VmHWM after a reset, less VmRSS before"
 
 
+def _give_back() -> None:
+    """Hand freed memory back to the system, which C libraries otherwise keep for later."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _megabytes(value: Any) -> float:
     if isinstance(value, Tensor):
         return value.numel() * value.element_size() / (1 << 20)
@@ -59,17 +69,17 @@ def _megabytes(value: Any) -> float:
 
 
 def main(arguments: list[str]) -> None:
-    """Run the query once on a tiny case, so that its code is loaded, then measure it."""
+    """Run the query once, so that its code is loaded, hand the memory of that back, then measure it."""
     name, query, contender, threads = arguments
     torch.set_num_threads(int(threads))
     warnings.simplefilter("ignore")
     case, who = parse(name)[0], find(contender)
-    warm = who.prepare(case.tiny(), query, case.tiny().potentials())
     potentials = case.potentials()
     run = who.prepare(case, query, potentials)
-    if warm is None or run is None:
+    if run is None:
         raise ValueError(f"{contender} does not offer {query} of {name}")
-    warm.call()
+    run.call()
+    _give_back()
     method = _reset_peak()
     before = _peak_and_now()[0 if "ru_maxrss" in method else 1]
     out = run.call()

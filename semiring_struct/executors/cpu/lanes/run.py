@@ -33,8 +33,8 @@ def fit(job: Job) -> bool:
 
 
 def _go(
-    job: Job, runs: Sequence[Callable[..., None]], charts: Tensor, value: Tensor | None, seed: Tensor | None,
-    slopes: list[Tensor],
+    job: Job, runs: Sequence[Callable[..., None]], charts: Tensor | None, value: Tensor | None,
+    seed: Tensor | None, slopes: list[Tensor],
 ) -> None:  # fmt: skip
     """Share the groups out among threads, each with a state of its own; of each group one pass after the other."""
     from semiring_struct.executors.cpu.choices import rule_of
@@ -46,7 +46,7 @@ def _go(
 
     code, rule, refused = encode(job.program, LANES), rule_of(job.reduction), []
     like = np.float32(0) if job.fields[0].dtype == torch.float32 else np.float64(0)
-    lengths, batch = job.lengths.to(torch.int64).contiguous(), charts.shape[0]
+    lengths, batch = job.lengths.to(torch.int64).contiguous(), len(job.lengths)
 
     def piece(start: int, end: int) -> None:
         state = State(code, job.fields, lengths, charts, value, seed, slopes)
@@ -60,11 +60,8 @@ def _go(
         refuse_nan(job.program, job.fields)
 
 
-def _answer(job: Job) -> tuple[Tensor, Tensor]:
-    """Values `(batch, out)` and charts to be written."""
-    batch = job.fields[0].shape[0]
-    value = torch.empty((batch, math.prod(job.program.answer.out)), dtype=torch.float64)
-    return value, empty((batch, job.program.cells), torch.float64)
+def _value(job: Job) -> Tensor:
+    return torch.empty((len(job.lengths), math.prod(job.program.answer.out)), dtype=torch.float64)
 
 
 def _slopes(job: Job) -> list[Tensor]:
@@ -75,7 +72,7 @@ def total(job: Job) -> tuple[Tensor, Tensor]:
     """As `Machine.total`; the charts are for `gradient` and `by_instance` alone."""
     from semiring_struct.executors.cpu.lanes.passes import forward_lanes
 
-    value, charts = _answer(job)
+    value, charts = _value(job), empty((len(job.lengths), job.program.cells), torch.float64)
     _go(job, [forward_lanes], charts, value, None, [])
     return value.reshape(len(value), *job.program.answer.out), charts
 
@@ -93,9 +90,9 @@ def total_and_gradient(job: Job) -> tuple[Tensor, list[Tensor]]:
     """As `Machine.total_and_gradient`: what the first pass has gathered serves the second."""
     from semiring_struct.executors.cpu.lanes.passes import forward_lanes, reverse_lanes
 
-    (value, charts), slopes = _answer(job), _slopes(job)
+    value, slopes = _value(job), _slopes(job)
     seed = torch.ones_like(value, dtype=job.fields[0].dtype)
-    _go(job, [forward_lanes, reverse_lanes], charts, value, seed, slopes)
+    _go(job, [forward_lanes, reverse_lanes], None, value, seed, slopes)
     return value.reshape(len(value), *job.program.answer.out), slopes
 
 

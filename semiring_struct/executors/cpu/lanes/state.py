@@ -1,7 +1,8 @@
 """What a thread works on: a group of instances side by side, its fields gathered into lanes, its slopes given back.
 
 Entry `e` of lane `l` stands at `e * LANES + l`. The last group may be short; its lanes then repeat the last instance.
-Charts of a full group are kept as they are, those of a short one with as many lanes as it has instances.
+Charts of a full group are kept as they are, those of a short one with as many lanes as it has instances; where nobody
+asks for them, one buffer holds those of all groups in turn.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ class State:
     """One thread's words, and the buffers whose addresses they are."""
 
     def __init__(
-        self, code: np.ndarray, fields: list[Tensor], lengths: Tensor, charts: Tensor, value: Tensor | None,
-        seed: Tensor | None, slopes: list[Tensor],
+        self, code: np.ndarray, fields: list[Tensor], lengths: Tensor, charts: Tensor | None,
+        value: Tensor | None, seed: Tensor | None, slopes: list[Tensor],
     ):  # fmt: skip
-        batch, sizes, size = len(charts), [f.shape[1] for f in fields], fields[0].element_size()
+        batch, sizes, size = len(fields[0]), [f.shape[1] for f in fields], fields[0].element_size()
         answers = seed if value is None else value
         out = 0 if answers is None else answers.shape[1]
         starts = [*itertools.accumulate(sizes, initial=0)]
@@ -66,7 +67,8 @@ class State:
         where = [(f.data_ptr(), f.stride(0) * size) for f in fields]
         bank = np.array([(*w, n, start, s) for w, n, start, s in zip(where, sizes, starts, given, strict=False)])
         (slots, offsets), length = _buffers(
-            tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0, batch % LANES > 0
+            tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0,
+            charts is None or batch % LANES > 0,
         )
         arena, filled = empty((length // 8 + LINE,), torch.float64), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
         self.words = np.zeros(WORDS, dtype=np.int64)
@@ -109,7 +111,7 @@ def open_group(code, state, group, like):
     count = min(LANES, state[BATCH] - first)
     state[FIRST], state[COUNT] = first, count
     kept = state[KEPT] + first * cells * 8
-    state[CHARTS] = kept if count == LANES else state[SPARE]
+    state[CHARTS] = kept if count == LANES and state[KEPT] != 0 else state[SPARE]
     if state[PRESENT] == group:
         return
     state[PRESENT], fields = group, pointer(state[FIELDS], like)
@@ -138,7 +140,7 @@ def look(state, like):
 @exact
 def keep_charts(code, state):
     """Put the charts of a short group where they are kept."""
-    if state[COUNT] < LANES:
+    if state[COUNT] < LANES and state[KEPT] != 0:
         kept = pointer(state[KEPT] + state[FIRST] * code[col.CELLS] * 8, _WIDE)
         _copy(kept, state[COUNT], state[COUNT], charts_of(state), LANES, state[COUNT], code[col.CELLS])
 
@@ -146,7 +148,7 @@ def keep_charts(code, state):
 @exact
 def find_charts(code, state):
     """Take the charts of a short group from where they are kept."""
-    if state[COUNT] < LANES:
+    if state[COUNT] < LANES and state[KEPT] != 0:
         kept = pointer(state[KEPT] + state[FIRST] * code[col.CELLS] * 8, _WIDE)
         _copy(charts_of(state), LANES, LANES, kept, state[COUNT], state[COUNT], code[col.CELLS])
 
