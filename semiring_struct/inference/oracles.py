@@ -222,7 +222,7 @@ def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
         batch = field.shape[0]
         flat = field.reshape(batch, math.prod(field.shape[1:]))
         if flat.numel():
-            mine = used.reshape(-1, batch, used.shape[1]).transpose(0, 1)
+            mine = used.reshape(used.shape[0] // batch, batch, used.shape[1]).transpose(0, 1)
             value = flat.gather(1, mine.clamp(min=0).flatten(1)).reshape(mine.shape).double()
             total = total + torch.where(mine < 0, 0.0, value).sum(-1).T.flatten()
     return total.expand(parts[0].shape[0])
