@@ -140,7 +140,6 @@ class Cpu(Machine):
 
         if lanes.fit(job) and lanes.soft(job):
             return lanes.gradient(job, charts, _flat(seed, job))
-        charts = lanes.by_instance(job, charts)
         run = _Run(job, channels=1)
         run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, job)}
         slopes = run.slopes()
@@ -164,7 +163,6 @@ class Cpu(Machine):
         """A forward pass of tangents, then a backward pass with two channels."""
         from semiring_struct.executors.cpu.dual import dual
 
-        charts = lanes.by_instance(job, charts)
         run = _Run(job, channels=3)
         bent = [torch.zeros(f.shape, dtype=f.dtype) for f in job.fields]
         rise, still = torch.empty((run.batch, run.out), dtype=run.narrow), torch.zeros(run.out, dtype=run.narrow)
@@ -179,14 +177,12 @@ class Cpu(Machine):
         """A walk that takes the largest alternative."""
         from semiring_struct.executors.cpu import walks
 
-        charts = lanes.by_instance(job, charts)
         return walks.best(job, charts) if walks.able(job) else self._walks.best(job, charts)
 
     def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
         """Walks that draw from the local choices, those of the eager machine up to the rounding of the choices."""
         from semiring_struct.executors.cpu import walks
 
-        charts = lanes.by_instance(job, charts)
         if not walks.able(job):
             return self._walks.draws(job, charts, seed, samples)
         return walks.draws(job, charts, seed, samples)
@@ -195,21 +191,19 @@ class Cpu(Machine):
         """A walk that writes labels as it goes."""
         from semiring_struct.executors.cpu import walks
 
-        charts = lanes.by_instance(job, charts)
         return walks.best_labels(job, charts, code) if walks.able(job) else super().best_labels(job, charts, code)
 
     def drawn_labels(self, job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
         """Walks that write labels as they go."""
         from semiring_struct.executors.cpu import walks
 
-        charts = lanes.by_instance(job, charts)
         if not walks.able(job):
             return super().drawn_labels(job, charts, seed, samples, code)
         return walks.drawn_labels(job, charts, seed, samples, code)
 
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """Walks that compete."""
-        return self._walks.beam(job, lanes.by_instance(job, charts), k, start, grow)
+        return self._walks.beam(job, charts, k, start, grow)
 
 
 def _flat(seed: Tensor, job: Job) -> Tensor:

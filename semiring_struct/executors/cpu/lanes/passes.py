@@ -67,7 +67,7 @@ def forward_lanes(rule, like, code_at, state_at, start, end):
     code, state = pointer(code_at, np.int64(0)), pointer(state_at, np.int64(0))
     last = code[col.END_BLOCK] - col.BLOCK
     for group in range(start, end):
-        now.open_group(code, state, group, like)
+        now.open_group(state, group, like)
         now.look(state, like)
         open_products(code, state)
         if not code[col.WHOLE]:
@@ -141,7 +141,7 @@ def reverse_lanes(rule, like, code_at, state_at, start, end):
     code, state = pointer(code_at, np.int64(0)), pointer(state_at, np.int64(0))
     last = code[col.END_BLOCK] - col.BLOCK
     for group in range(start, end):
-        now.open_group(code, state, group, like)
+        now.open_group(state, group, like)
         now.find_charts(code, state)
         open_products(code, state)
         fill(pointer(state[now.ADJOINT], like), 1, 1, code[col.CELLS] * LANES, cast(0, like))

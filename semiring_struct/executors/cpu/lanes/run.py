@@ -69,7 +69,7 @@ def _slopes(job: Job) -> list[Tensor]:
 
 
 def total(job: Job) -> tuple[Tensor, Tensor]:
-    """As `Machine.total`; the charts are for `gradient` and `by_instance` alone."""
+    """As `Machine.total`."""
     from semiring_struct.executors.cpu.lanes.passes import forward_lanes
 
     value, charts = _value(job), empty((len(job.lengths), job.program.cells), torch.float64)
@@ -94,13 +94,3 @@ def total_and_gradient(job: Job) -> tuple[Tensor, list[Tensor]]:
     seed = torch.ones_like(value, dtype=job.fields[0].dtype)
     _go(job, [forward_lanes, reverse_lanes], None, value, seed, slopes)
     return value.reshape(len(value), *job.program.answer.out), slopes
-
-
-def by_instance(job: Job, charts: Tensor) -> Tensor:
-    """Charts `(batch, cells)` with each instance's cells side by side, as all but the passes by lanes read them."""
-    if not (fit(job) and charts.numel()):
-        return charts
-    from semiring_struct.executors.cpu.lanes.vectors import LANES
-
-    groups = charts.contiguous().reshape(-1).split(LANES * charts.shape[1])
-    return torch.cat([g.reshape(charts.shape[1], -1).T for g in groups])

@@ -1,8 +1,7 @@
 """What a thread works on: a group of instances side by side, its fields gathered into lanes, its slopes given back.
 
 Entry `e` of lane `l` stands at `e * LANES + l`. The last group may be short; its lanes then repeat the last instance.
-Charts of a full group are kept as they are, those of a short one with as many lanes as it has instances; where nobody
-asks for them, one buffer holds those of all groups in turn.
+Charts are kept instance by instance where they are asked for: what batch an instance was part of is not known later.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from semiring_struct.executors.cpu.state import strange
 
 # the words of a state: buffers of a thread, where the present group stands, tensors of the whole batch
 (
-    FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, SPARE,
+    FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, CHARTS,
     LEFT_LOG, LEFT_EXP, LEFT_BAR, LEFT_DONE, RIGHT_LOG, RIGHT_EXP, RIGHT_BAR, RIGHT_DONE, TOPS, SHIFT, FILLED,
-    PRESENT, FIRST, COUNT, CHARTS,
+    PRESENT, FIRST, COUNT,
     BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, ENTRIES, REFUSED, WORDS,
-) = range(36)  # fmt: skip
+) = range(35)  # fmt: skip
 # of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes
 ADDRESS, BYTES, SIZE, START, SLOPE, ENTRY = range(6)
 
@@ -40,13 +39,13 @@ def _address(x: Any) -> int:
 
 
 @lru_cache(maxsize=256)
-def _buffers(head: tuple[int, ...], entries: int, size: int, back: bool, short: bool) -> tuple[np.ndarray, int]:
+def _buffers(head: tuple[int, ...], entries: int, size: int, back: bool) -> tuple[np.ndarray, int]:
     """Slots and offsets `(2, buffers)` of a thread's buffers of numbers, by a code's head; the bytes of all."""
     cells, tile, most, widest = (head[i] for i in (col.CELLS, col.LARGEST, col.MOST, col.WIDEST))
     narrow = {FIELDS: entries, SLOPES: entries * back, ADJOINT: cells * back, WEIGHTS: tile, FLOW: widest}
     narrow |= dict.fromkeys(range(LEFT_LOG, LEFT_DONE + 1), head[col.LEFT])
     narrow |= dict.fromkeys(range(RIGHT_LOG, RIGHT_DONE + 1), head[col.RIGHT])
-    wide = {X: max(tile, most), VALUES: widest, TOPS: widest, SHIFT: head[col.SHIFTS], SPARE: cells * short}
+    wide = {X: max(tile, most), VALUES: widest, TOPS: widest, SHIFT: head[col.SHIFTS], CHARTS: cells}
     bytes_of = [size * n for n in narrow.values()] + [8 * n for n in wide.values()]
     ends = [*itertools.accumulate((-(-n * LANES // LINE) * LINE for n in bytes_of), initial=0)]
     return np.array([[*narrow, *wide], ends[:-1]]), ends[-1]
@@ -67,8 +66,7 @@ class State:
         where = [(f.data_ptr(), f.stride(0) * size) for f in fields]
         bank = np.array([(*w, n, start, s) for w, n, start, s in zip(where, sizes, starts, given, strict=False)])
         (slots, offsets), length = _buffers(
-            tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0,
-            charts is None or batch % LANES > 0,
+            tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0
         )
         arena, filled = empty((length // 8 + LINE,), torch.float64), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
         self.words = np.zeros(WORDS, dtype=np.int64)
@@ -97,21 +95,11 @@ def charts_of(state):
 
 
 @exact
-def _copy(out, lanes, many, x, apart, count, cells):
-    """Cells of `many` lanes, those past `count` repeating the last one of `x`."""
-    for i in range(cells):
-        for lane in range(many):
-            out[i * lanes + lane] = x[i * apart + min(lane, count - 1)]
-
-
-@exact
-def open_group(code, state, group, like):
+def open_group(state, group, like):
     """Make a group the present one and gather its fields, if they are not there from another pass."""
-    first, cells = group * LANES, code[col.CELLS]
+    first = group * LANES
     count = min(LANES, state[BATCH] - first)
     state[FIRST], state[COUNT] = first, count
-    kept = state[KEPT] + first * cells * 8
-    state[CHARTS] = kept if count == LANES and state[KEPT] != 0 else state[SPARE]
     if state[PRESENT] == group:
         return
     state[PRESENT], fields = group, pointer(state[FIELDS], like)
@@ -138,19 +126,22 @@ def look(state, like):
 
 
 @exact
+def _kept(code, state):
+    return pointer(state[KEPT] + state[FIRST] * code[col.CELLS] * 8, _WIDE)
+
+
+@exact
 def keep_charts(code, state):
-    """Put the charts of a short group where they are kept."""
-    if state[COUNT] < LANES and state[KEPT] != 0:
-        kept = pointer(state[KEPT] + state[FIRST] * code[col.CELLS] * 8, _WIDE)
-        _copy(kept, state[COUNT], state[COUNT], charts_of(state), LANES, state[COUNT], code[col.CELLS])
+    """Put the charts of the present group where they are kept, if they are."""
+    if state[KEPT] != 0:
+        turn_away(_kept(code, state), charts_of(state), code[col.CELLS], state[COUNT])
 
 
 @exact
 def find_charts(code, state):
-    """Take the charts of a short group from where they are kept."""
-    if state[COUNT] < LANES and state[KEPT] != 0:
-        kept = pointer(state[KEPT] + state[FIRST] * code[col.CELLS] * 8, _WIDE)
-        _copy(charts_of(state), LANES, LANES, kept, state[COUNT], state[COUNT], code[col.CELLS])
+    """Take the charts of the present group from where they are kept, if they are."""
+    if state[KEPT] != 0:
+        turn_in(charts_of(state), _kept(code, state), code[col.CELLS], code[col.CELLS], state[COUNT])
 
 
 @exact
