@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from semiring_struct.executors.machine import Job, Machine, choose
-from semiring_struct.ops import over_batch
+from semiring_struct.ops import operator, over_batch
 from semiring_struct.programs import Program, program_of
 from semiring_struct.semirings import Reduction
 
@@ -59,8 +60,9 @@ def _machine(job: Job) -> Machine:
     return choose(job.program, job.reduction, job.lengths.device)[0]
 
 
-def _quiet(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, enabled=False)
+def _quiet(device: torch.device) -> AbstractContextManager[object]:
+    on = torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if on else nullcontext()
 
 
 def forward(
@@ -73,7 +75,7 @@ def forward(
         return machine, job, machine.total(job)[1]
 
 
-@torch.library.custom_op("semiring_struct::total", mutates_args=())
+@operator("total")
 def total(
     fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int
 ) -> tuple[Tensor, Tensor]:
@@ -83,7 +85,7 @@ def total(
         return _machine(job).total(job)
 
 
-@total.register_fake
+@torch.library.register_fake(total)
 def _(fields, lengths, source, full, reduction, seed):
     program = _program(fields, source, full)
     batch = fields[0].shape[0]
@@ -91,7 +93,7 @@ def _(fields, lengths, source, full, reduction, seed):
     return fields[0].new_empty((batch, *program.answer.out), dtype=torch.float64), charts
 
 
-@torch.library.custom_op("semiring_struct::gradient", mutates_args=())
+@operator("gradient")
 def gradient(
     fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, source: int, full: list[int],
     reduction: int, seed: int,
@@ -103,12 +105,12 @@ def gradient(
     return [g.reshape(f.shape) for g, f in zip(out, fields, strict=True)]
 
 
-@gradient.register_fake
+@torch.library.register_fake(gradient)
 def _(fields, lengths, charts, weight, source, full, reduction, seed):
     return [f.new_empty(f.shape) for f in fields]
 
 
-@torch.library.custom_op("semiring_struct::total_and_gradient", mutates_args=())
+@operator("total_and_gradient")
 def total_and_gradient(
     fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int
 ) -> list[Tensor]:
@@ -119,13 +121,13 @@ def total_and_gradient(
     return [value, *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
 
 
-@total_and_gradient.register_fake
+@torch.library.register_fake(total_and_gradient)
 def _(fields, lengths, source, full, reduction, seed):
     shape = fields[0].shape[0], *_program(fields, source, full).answer.out
     return [fields[0].new_empty(shape, dtype=torch.float64), *(f.new_empty(f.shape) for f in fields)]
 
 
-@torch.library.custom_op("semiring_struct::curvature", mutates_args=())
+@operator("curvature")
 def curvature(
     fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, tangents: list[Tensor], source: int,
     full: list[int], reduction: int, seed: int,
@@ -137,10 +139,10 @@ def curvature(
     return [rise.to(weight.dtype), *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
 
 
-@curvature.register_fake
+@torch.library.register_fake(curvature)
 def _(fields, lengths, charts, weight, tangents, source, full, reduction, seed):
     return [weight.new_empty(weight.shape), *(f.new_empty(f.shape) for f in fields)]
 
 
 for _op in (total, gradient, total_and_gradient, curvature):
-    _op.register_vmap(over_batch(_op))
+    torch.library.register_vmap(_op, over_batch(_op))

@@ -12,6 +12,7 @@ from torch import Tensor
 from semiring_struct.executors.growth import by_score
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths
 from semiring_struct.executors.operators import forward, number_of, over_batch, program_for, reduction_of
+from semiring_struct.ops import operator
 from semiring_struct.programs.derivations import derivations
 from semiring_struct.semirings import Reduction
 
@@ -74,13 +75,13 @@ def _run(
     return forward(fields, lengths, source, tuple(full), reduction_of(reduction))
 
 
-@torch.library.custom_op("semiring_struct::best", mutates_args=())
+@operator("best")
 def _best(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int) -> list[Tensor]:
     machine, job, charts = _run(fields, lengths, source, full, reduction)
     return _flat(machine.best(job, charts), fields)
 
 
-@torch.library.custom_op("semiring_struct::best_labels", mutates_args=())
+@operator("best_labels")
 def _best_labels(
     fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: int, full: list[int],
     reduction: int,
@@ -89,7 +90,7 @@ def _best_labels(
     return list(machine.best_labels(job, charts, _code(codes, width)))
 
 
-@torch.library.custom_op("semiring_struct::k_best", mutates_args=())
+@operator("k_best")
 def _k_best(
     fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, k: int
 ) -> list[Tensor]:
@@ -97,7 +98,7 @@ def _k_best(
     return _flat(machine.beam(job, charts, k, charts.new_zeros(len(charts)), by_score), fields)
 
 
-@torch.library.custom_op("semiring_struct::draws", mutates_args=())
+@operator("draws")
 def _draws(
     fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, source: int, full: list[int], reduction: int
 ) -> list[Tensor]:
@@ -105,7 +106,7 @@ def _draws(
     return _flat(machine.draws(job, charts, seed, samples), fields)
 
 
-@torch.library.custom_op("semiring_struct::drawn_labels", mutates_args=())
+@operator("drawn_labels")
 def _drawn_labels(
     fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, codes: list[Tensor], width: int, source: int,
     full: list[int], reduction: int,
@@ -126,31 +127,31 @@ def _empty_labels(fields: list[Tensor], paths: int, width: int) -> list[Tensor]:
     return [like.new_empty((paths,), dtype=torch.bool), like.new_empty((paths, width), dtype=torch.int64)]
 
 
-@_best.register_fake
+@torch.library.register_fake(_best)
 def _(fields, lengths, source, full, reduction):
     return _empty(fields, fields[0].shape[0], source, full)
 
 
-@_best_labels.register_fake
+@torch.library.register_fake(_best_labels)
 def _(fields, lengths, codes, width, source, full, reduction):
     return _empty_labels(fields, fields[0].shape[0], width)
 
 
-@_k_best.register_fake
+@torch.library.register_fake(_k_best)
 def _(fields, lengths, source, full, reduction, k):
     return _empty(fields, k * fields[0].shape[0], source, full)
 
 
-@_draws.register_fake
+@torch.library.register_fake(_draws)
 def _(fields, lengths, seed, samples, source, full, reduction):
     return _empty(fields, samples * fields[0].shape[0], source, full)
 
 
-@_drawn_labels.register_fake
+@torch.library.register_fake(_drawn_labels)
 def _(fields, lengths, seed, samples, codes, width, source, full, reduction):
     return _empty_labels(fields, samples * fields[0].shape[0], width)
 
 
 # k_best and draws interleave paths of all instances, so a mapped dim cannot simply join the batch
-_best.register_vmap(over_batch(_best))
-_best_labels.register_vmap(over_batch(_best_labels, batched=2))
+torch.library.register_vmap(_best, over_batch(_best))
+torch.library.register_vmap(_best_labels, over_batch(_best_labels, batched=2))

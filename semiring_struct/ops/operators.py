@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,22 @@ def untracked(*tensors: Tensor) -> bool:
         return False
     # a forward-mode tangent must reach the Function, which refuses it; the operator would drop it silently
     return torch.compiler.is_compiling() or all(forward_ad.unpack_dual(t).tangent is None for t in tensors)
+
+
+def operator(name: str) -> Callable[[Callable], Any]:
+    """Make a function an operator `semiring_struct::name`, which compiled graphs and `vmap` carry whole.
+
+    `torch.library.custom_op` also puts autograd around it, which takes longer than a small run. Ours are called by an
+    `autograd.Function`, or where no gradient is asked for (see `untracked`).
+    """
+
+    def register(function: Callable) -> Any:
+        schema = torch.library.infer_schema(function, mutates_args=())
+        torch.library.define(f"semiring_struct::{name}", schema, tags=(torch.Tag.pt2_compliant_tag,))
+        torch.library.impl(f"semiring_struct::{name}", "default", function)
+        return getattr(torch.ops.semiring_struct, name).default
+
+    return register
 
 
 def _fold(x: Tensor, dim: int | None, size: int) -> Tensor:

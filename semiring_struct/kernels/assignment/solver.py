@@ -8,12 +8,12 @@ from torch import Tensor
 from semiring_struct.kernels.assignment import reference, scipy
 from semiring_struct.kernels.dispatch import Twin, dispatch
 from semiring_struct.kernels.subspaces import ranked
-from semiring_struct.ops import NEG_INF, prefix_mask
+from semiring_struct.ops import NEG_INF, operator, prefix_mask
 
 TWINS = (Twin("scipy", scipy.best, scipy.refuse),)
 
 
-@torch.library.custom_op("semiring_struct::best_columns", mutates_args=())
+@operator("best_columns")
 def best_columns(w: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """A perfect matching of best score: whether there is one `(B,)`, and the column of each row `(B, n)`, -1 for none.
 
@@ -25,7 +25,7 @@ def best_columns(w: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return found, torch.where(found[:, None], columns, -1)
 
 
-@best_columns.register_fake
+@torch.library.register_fake(best_columns)
 def _(w, lengths):
     return w.new_empty(w.shape[:1], dtype=torch.bool), w.new_empty(w.shape[:2], dtype=torch.int64)
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from semiring_struct.kernels.branching import reference
 from semiring_struct.kernels.dispatch import Twin, compiled_here, dispatch
 from semiring_struct.kernels.elimination.reference import arcs_only
+from semiring_struct.ops import operator
 
 
-@torch.library.custom_op("semiring_struct::best_heads", mutates_args=())
+@operator("best_heads")
 def best_heads(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor]:
     """A best spanning arborescence from vertex 0: whether there is one `(B,)`, and heads `(B, m)`, -1 for none.
 
@@ -23,7 +24,7 @@ def best_heads(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor
     return run(arcs_only(w, lengths), lengths, single)
 
 
-@best_heads.register_fake
+@torch.library.register_fake(best_heads)
 def _(w, lengths, single):
     return w.new_empty(w.shape[:1], dtype=torch.bool), w.new_empty(w.shape[:2], dtype=torch.int64)
 

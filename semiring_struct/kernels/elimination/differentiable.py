@@ -9,7 +9,7 @@ from torch import Tensor, autograd
 
 from semiring_struct.kernels.elimination import reference
 from semiring_struct.kernels.elimination.sums import sums
-from semiring_struct.ops import over_batch, untracked
+from semiring_struct.ops import operator, over_batch, untracked
 
 
 def log_trees(w: Tensor, lengths: Tensor, single: bool) -> Tensor:
@@ -32,43 +32,43 @@ def log_trees_and_arcs(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor
     return log_z, _Weighted.apply(w, lengths, single, arcs, torch.ones_like(log_z))  # type: ignore[return-value]
 
 
-@torch.library.custom_op("semiring_struct::trees", mutates_args=())
+@operator("trees")
 def _total(w: Tensor, lengths: Tensor, single: bool) -> Tensor:
     return sums(w, lengths, single, False)[0]
 
 
-@_total.register_fake
+@torch.library.register_fake(_total)
 def _(w, lengths, single):
     return w.new_empty(w.shape[:1], dtype=torch.float64)
 
 
-@torch.library.custom_op("semiring_struct::trees_and_arcs", mutates_args=())
+@operator("trees_and_arcs")
 def _total_and_arcs(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor]:
     log_z, arcs = sums(w, lengths, single, True)
     return log_z, arcs.to(w.dtype)
 
 
-@_total_and_arcs.register_fake
+@torch.library.register_fake(_total_and_arcs)
 def _(w, lengths, single):
     return w.new_empty(w.shape[:1], dtype=torch.float64), w.new_empty(w.shape)
 
 
-@torch.library.custom_op("semiring_struct::trees_curvature", mutates_args=())
+@operator("trees_curvature")
 def _bent(w: Tensor, lengths: Tensor, tangent: Tensor, single: bool) -> tuple[Tensor, Tensor]:
     rise, bent = reference.curvature(reference.eliminate(w, lengths, single), tangent)
     return rise, bent.to(w.dtype)
 
 
-@_bent.register_fake
+@torch.library.register_fake(_bent)
 def _(w, lengths, tangent, single):
     return w.new_empty(w.shape[:1], dtype=torch.float64), w.new_empty(w.shape)
 
 
 for _op in (_total_and_arcs, _bent):
-    _op.register_vmap(over_batch(_op))
+    torch.library.register_vmap(_op, over_batch(_op))
 
 
-@_total.register_vmap
+@torch.library.register_vmap(_total)
 def _(info, in_dims, *args):
     (log_z, _arcs), dims = over_batch(_total_and_arcs)(info, in_dims, *args)
     return log_z, dims[0]

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from semiring_struct.kernels.elimination.reference import Step, eliminate
-from semiring_struct.ops import NEG_INF, uniform_at
+from semiring_struct.ops import NEG_INF, operator, uniform_at
 
 
-@torch.library.custom_op("semiring_struct::trees_drawn", mutates_args=())
+@operator("trees_drawn")
 def drawn_heads(w: Tensor, lengths: Tensor, single: bool, number: int, seed: Tensor) -> tuple[Tensor, Tensor]:
     """Exact, independent draws: whether there is a tree `(number * B,)`, and heads `(number * B, m)`, -1 for none.
 
@@ -36,7 +36,7 @@ def drawn_heads(w: Tensor, lengths: Tensor, single: bool, number: int, seed: Ten
     return e.feasible[paths % batch], torch.where(e.feasible[paths % batch][:, None], heads, -1)
 
 
-@drawn_heads.register_fake
+@torch.library.register_fake(drawn_heads)
 def _(w, lengths, single, number, seed):
     paths = number * w.shape[0]
     return w.new_empty((paths,), dtype=torch.bool), w.new_empty((paths, w.shape[-1]), dtype=torch.int64)
