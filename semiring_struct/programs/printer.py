@@ -64,7 +64,7 @@ def _cell(program: Program, window: Window, letters: list[str], step: str) -> st
     else:
         reach = window.offset + sum(stride for _, _, stride in window.per_length)
         chart = next(c for c in reversed(program.chart_list) if c.base <= max(reach, 0) and c.size)
-        name, base, shape = chart.name, chart.base, chart.shape
+        name, base, shape = chart.name, chart.base, chart.layout
     if not shape:
         return name
     symbols = [*letters, step, *("length" if s == 0 else f"length_{s}" for s, _, _ in window.per_length)]

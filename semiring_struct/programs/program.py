@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from semiring_struct.programs.affine import Affine
 from semiring_struct.programs.recorder import Chart, Recorder
 from semiring_struct.programs.schedule import schedule, term_of
@@ -48,6 +50,12 @@ class Program:
         return sum(c.size for c in self.chart_list)
 
     @cached_property
+    def writes_all(self) -> bool:
+        """Whether every cell of the charts is written, those that only fill up lines aside."""
+        written = sum(b.count * math.prod(row.out) for b in self.blocks for row in b.rows)
+        return written == sum(math.prod(c.shape) for c in self.chart_list)
+
+    @cached_property
     def cost(self) -> Cost:
         products = alternatives = cells = 0
         for count, row in [(b.count, r) for b in self.blocks for r in b.rows] + [(1, self.answer)]:
@@ -77,6 +85,24 @@ class Program:
     def reads_all(self, field: int) -> bool:
         """Whether that window reads every cell of the field."""
         return self._readers[field][1]
+
+    def reads_once(self, field: int) -> bool:
+        """Whether every cell of the field is read exactly once, and none by the answer."""
+        return self._once[field]
+
+    @cached_property
+    def _once(self) -> list[bool]:
+        reads: list[list[Affine]] = [[] for _ in self.field_shapes]
+        for block in self.blocks:
+            for row in block.rows:
+                rank = len(row.out)
+                for f in (f for t in row.terms for f in t.factors if f.buffer < self.charts):
+                    # what all alternatives of a cell share is read once for the cell
+                    dims = rank if len(row.terms) == 1 and outer(f, rank) else len(f.sizes)
+                    sizes, strides = (block.count, *f.sizes[:dims]), (f.step, *f.strides[:dims])
+                    reads[f.buffer].append(Affine(f.offset, sizes, strides))
+        answered = {f.buffer for f in self.answer_windows}
+        return [i not in answered and _covers(found, self.field_shapes[i]) for i, found in enumerate(reads)]
 
     @cached_property
     def _readers(self) -> list[tuple[Window | None, bool]]:
@@ -114,6 +140,17 @@ class Program:
             f"<program {self.name}: {self.statements} statements in {rows} rows, {self.cells} cells, "
             f"{c.products} products>"
         )
+
+
+def _covers(reads: list[Affine], shape: tuple[int, ...]) -> bool:
+    """Whether each cell of a buffer is among those read, exactly once."""
+    cells = math.prod(shape)
+    if sum(math.prod(r.sizes) for r in reads) != cells:
+        return False
+    seen = np.zeros(cells, dtype=bool)
+    for r in reads:
+        seen[r.addresses()] = True
+    return bool(seen.all())
 
 
 def finish(recorder: Recorder, returned: object, default_lengths: tuple[int, ...]) -> Program:

@@ -13,6 +13,8 @@ from semiring_struct.programs.einsum import contract
 from semiring_struct.programs.expression import Expression, Factor, Term, View
 from semiring_struct.programs.naming import assigned_name
 
+APART = 64  # cells; eight bytes each, eight instances side by side: as many as there are places for them in a cache
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -24,7 +26,19 @@ class Chart:
 
     @property
     def size(self) -> int:
-        return math.prod(self.shape)
+        return math.prod(self.layout)
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """Its shape with cells that nobody uses at the end of each line.
+
+        Columns and diagonals step by a line, and by one cell less or more. No such step is a multiple of APART: its
+        cells would compete for the same few places of a cache.
+        """
+        lines, line = self.shape[:-1], self.shape[-1] if self.shape else 1
+        while lines and line > APART and any((line + d) % APART == 0 for d in (-1, 0, 1)):
+            line += 1
+        return (*lines, line) if self.shape else ()
 
 
 @dataclass(frozen=True)
@@ -168,7 +182,8 @@ class Recorder:
         self.cells += chart.size
         if self.cells > len(self._book.written):
             self._book.grow(self.cells - len(self._book.written))
-        return View(self, Factor(len(self.field_shapes), Affine.contiguous(chart.shape, chart.base)))
+        strides = Affine.contiguous(chart.layout).strides
+        return View(self, Factor(len(self.field_shapes), Affine(chart.base, chart.shape, strides)))
 
     def _read(self, terms: tuple[Term, ...], target: View | None) -> tuple[Term, ...]:
         """Mark the chart cells read; drop terms that are ⊕-zero (nothing to sum, or only unwritten cells)."""

@@ -295,6 +295,33 @@ def test_a_field_shared_by_the_batch_is_read_where_it_lies(batch: int):
         CPU.total(job_of(ss.LinearChain(), ss.ChainPotentials(phi.emission, strange), ss.LogSemiring()))
 
 
+def test_a_field_shared_by_the_batch_may_be_read_once():
+    emission, transition = torch.randn(1, 9, 6).double(), torch.randn(1, 8, 6, 6).double()
+    phi = ss.ChainPotentials(emission.expand(19, 9, 6), transition.expand(19, 8, 6, 6))
+    job = job_of(ss.LinearChain(), phi, ss.LogSemiring(), torch.arange(19) % 10)
+    assert all(job.program.reads_once(i) for i in range(2)) and all(f.stride(0) == 0 for f in job.fields)
+    compare(job)
+
+
+@pytest.mark.parametrize("family", [chain(11, 7), alignment(8, 17), segments(14, 5, 6), heads(13)], ids=str)
+def test_what_no_instance_reaches_has_no_slope(family: Family):
+    short = tuple(torch.arange(8) % 4 for _ in family.sizes)
+    phi = family.draw((8,), seed=5)
+    compare(job_of(family.structure, phi, ss.LogSemiring(), short[0] if len(short) == 1 else short))
+
+
+def test_a_table_with_lines_kept_apart(monkeypatch: pytest.MonkeyPatch):
+    phi = ss.AlignmentPotentials(torch.randn(5, 6, 64), torch.randn(5, 6, 65), torch.randn(5, 7, 64))
+    found = {}
+    for machine in ("cpu", "eager"):
+        monkeypatch.setenv("SEMIRING_STRUCT_EXECUTOR", machine)
+        lengths = torch.tensor([6, 3, 5, 0, 6]), torch.tensor([64, 64, 2, 9, 0])
+        labels = ss.argmax(ss.Alignment(), phi, lengths=lengths, labels=True)
+        found[machine] = [ss.log_partition(ss.Alignment(), phi, lengths), *ss.marginals(ss.Alignment(), phi, lengths)]
+        found[machine] += [labels]
+    near(found["cpu"], found["eager"], 1e-4)
+
+
 def test_queries_run_on_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SEMIRING_STRUCT_EXECUTOR", "cpu")
     phi = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 import semiring_struct as ss
 from semiring_struct.errors import ProgramError
+from semiring_struct.programs.recorder import Chart
 
 Inside = Callable[[Any, Any], Any]
 
@@ -200,3 +202,56 @@ def test_views_agree_with_those_of_torch():
         torch.testing.assert_close(ss.log_partition(Total(), x), view(x).flatten().logsumexp(0))
         scale = torch.autograd.functional.jacobian(lambda v, view=view: view(v).flatten().logsumexp(0), x)
         torch.testing.assert_close(ss.marginals(Total(), x), scale)
+
+
+def test_lines_of_a_chart_keep_apart():
+    kept = {(): (), (500,): (500,), (9, 64): (9, 64)}
+    shapes = kept | {(9, 65): (9, 66), (513, 513): (513, 514), (2, 3, 127): (2, 3, 130)}
+    for shape, layout in shapes.items():
+        chart = Chart("chart", 0, shape)
+        assert chart.layout == layout and chart.size == math.prod(layout)
+
+
+def test_a_program_of_lines_kept_apart_is_printed_by_its_shape():
+    def inside(p: Any, x: Any) -> Any:
+        table = p.chart(65, 65)
+        table[0, 0] = x[0]
+        for i in range(64):
+            table[i + 1, i + 1] = table[i, i] * x[1]
+        return table[64, 64]
+
+    program = program_of(inside)()
+    assert "table[t+1, t+1] = table[t, t] ⊗ x[1]" in str(program) and program.cells == 65 * 66
+
+
+def read_in_halves(p: Any, x: Any) -> Any:
+    chart = p.chart(4)
+    chart[:2] = x[:2]
+    chart[2:] = x[3:1:-1] * chart[:2]
+    return chart[2]
+
+
+def read_twice(p: Any, x: Any) -> Any:
+    chart = p.chart(4)
+    chart[:] = x[:]
+    return chart[0] * x[0]
+
+
+def read_in_part(p: Any, x: Any) -> Any:
+    chart = p.chart(2, 2)
+    chart[0] = x[:2]
+    chart[1] = chart[0] * x[1:3]
+    return chart[1, 0]
+
+
+def read_by_each_of_a_sum(p: Any, x: Any) -> Any:
+    chart, head = p.chart(4), p.chart(1)
+    chart[:] = x[:]
+    head[0] = (chart[:, None] * x[None, :]).sum((0, 1))
+    return head[0]
+
+
+def test_what_is_read_once():
+    assert program_of(read_in_halves)().reads_once(0)
+    for inside in (read_twice, read_in_part, read_by_each_of_a_sum):
+        assert not program_of(inside)().reads_once(0)

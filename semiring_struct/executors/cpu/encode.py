@@ -132,9 +132,8 @@ class _Encoder:
             for line in section:
                 for column, to in columns:
                     line[column] = starts[to] + widths[to] * line[column] if line[column] >= 0 else 0
-        written = sum(block.count * math.prod(row.out) for block in program.blocks for row in block.rows)
         head = [
-            program.charts, program.cells, int(written == program.cells), self.largest, self.most, self.widest,
+            program.charts, program.cells, int(program.writes_all), self.largest, self.most, self.widest,
             starts[0], starts[1], len(least), at.HEAD, starts[5], starts[6], self.left, self.right, self.shifts,
             len(self.slots),
         ]  # fmt: skip
@@ -208,6 +207,12 @@ class _Encoder:
             len(self.factors), k, int(headed), int(answer), product, move,
         ])  # fmt: skip
 
+    def _sole(self, w: Window) -> bool:
+        """Whether slopes of the field are written by this reader, and not added to."""
+        if self.lanes > 1:
+            return in_place(self.program)[w.buffer]
+        return self.program.single_reader(w.buffer) is w
+
     def _factor(self, r: Read) -> None:
         self._factor_of(r.window, r.offset, _three(r.cells), _three(r.summed), 0)
 
@@ -216,7 +221,7 @@ class _Encoder:
     ) -> None:  # fmt: skip
         first = len(self.lengths)
         self.lengths += [[side, self.lanes * stride] for side, _, stride in w.per_length]
-        sole = w.buffer < self.program.charts and self.program.single_reader(w.buffer) is w
+        sole = w.buffer < self.program.charts and self._sole(w)
         places = [self.lanes * x for x in (offset + self.starts[w.buffer], w.step, *cells, *summed)]
         self.factors.append([w.buffer, *places, int(sole), first, len(self.lengths), self.lanes * own])
 
@@ -267,6 +272,16 @@ def _moves(nest: Nest, charts: int) -> bool:
     fields = [r for r in nest.reads if r.window.buffer != charts]
     plain = len(nest.sums) == 1 and len(nest.sums[0].sizes) == 1 and len(fields) == 1
     return plain and bool(fields[0].cells) and fields[0].cells[-1] == 1
+
+
+@lru_cache(maxsize=256)
+def in_place(program: Program) -> tuple[bool, ...]:
+    """By lanes, of each field whether its slopes take its own place: an entry is not read again once it has one.
+
+    Sides of products are: they are read anew for every row that uses them.
+    """
+    held = {w.buffer for row in products(program) for w in row.windows}
+    return tuple(program.reads_once(i) and i not in held for i in range(program.charts))
 
 
 @lru_cache(maxsize=256)

@@ -125,8 +125,7 @@ class _Encoder:
         first = len(self.rows)
         self._row(self.program.answer, 1, answer=True)
         blocks.append([1, first, len(self.rows), -1, -1])
-        written = sum(block.count * math.prod(row.out) for block in self.program.blocks for row in block.rows)
-        full = written == self.program.cells
+        full = self.program.writes_all
         return Code(self._laid_down(blocks), shape_of_tiles(self.loops), shape_of_tiles(self.pulled), full, self.chain)
 
     def _laid_down(self, blocks: list[list[int]]) -> np.ndarray:

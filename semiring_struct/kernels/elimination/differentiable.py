@@ -68,10 +68,12 @@ for _op in (_total_and_arcs, _bent):
     torch.library.register_vmap(_op, over_batch(_op))
 
 
-@torch.library.register_vmap(_total)
-def _(info, in_dims, *args):
+def _total_alone(info, in_dims, *args):
     (log_z, _arcs), dims = over_batch(_total_and_arcs)(info, in_dims, *args)
     return log_z, dims[0]
+
+
+torch.library.register_vmap(_total, _total_alone)
 
 
 class _Total(autograd.Function):

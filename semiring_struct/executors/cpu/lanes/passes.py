@@ -11,6 +11,7 @@ from semiring_struct.executors.cpu.lanes.answer import answer_flows, answers
 from semiring_struct.executors.cpu.lanes.products import close_products, open_products, product_forward, product_reverse
 from semiring_struct.executors.cpu.lanes.tiles import (
     Spot,
+    clear_out,
     fetch,
     flip,
     in_pairs,
@@ -99,27 +100,26 @@ def _idle(flow, cells):
 @exact
 def _drain_tile(rule, code, state, row, spot, like):
     """The adjoints of one tile's cells to their factors."""
-    adjoint, slopes = pointer(state[now.ADJOINT], like), pointer(state[now.SLOPES], like)
-    flow = pointer(state[now.FLOW], like)
-    at, n, k = target(row, spot), spot.count, row[col.ALTERNATIVES]
-    fetch(flow, ahead(adjoint, at), row[col.TO_J], n)
-    if _idle(flow, n):
-        return
-    spread_late(flow, code, row, spot, adjoint, slopes)
-    if not row[col.CHOOSES] or k == 0:
-        return
+    flow, at, n, k = pointer(state[now.FLOW], like), target(row, spot), spot.count, row[col.ALTERNATIVES]
     x, w, v = pointer(state[now.X], 0.0), pointer(state[now.WEIGHTS], like), pointer(state[now.VALUES], 0.0)
+    fetch(flow, ahead(pointer(state[now.ADJOINT], like), at), row[col.TO_J], n)
+    if _idle(flow, n):
+        clear_out(code, state, row, spot, like)
+        return
     fetch(v, ahead(now.charts_of(state), at), row[col.TO_J], n)
     if row[col.FIRST_LATE] < row[col.END_LATE]:
         flip(v, n)
         raise_late(v, code, state, row, spot, like)
         flip(v, n)
+        spread_late(flow, code, state, row, spot, like)
+    if not row[col.CHOOSES] or k == 0:
+        return
     if _simple(code, row) and in_pairs(code, row):
         weights_of_pairs(w, v, flow, code, state, row, spot, rule.temperature, like)
     else:
         load(x, code, state, row, spot, like)
         weights(w, x, k, n, v, flow, rule.temperature, like)
-    spread_out(w, flow, code, row, spot, adjoint, slopes)
+    spread_out(w, flow, code, state, row, spot, like)
 
 
 @inner
@@ -145,7 +145,7 @@ def reverse_lanes(rule, like, code_at, state_at, start, end):
         now.find_charts(code, state)
         open_products(code, state)
         fill(pointer(state[now.ADJOINT], like), 1, 1, code[col.CELLS] * LANES, cast(0, like))
-        fill(pointer(state[now.SLOPES], like), 1, 1, state[now.ENTRIES] * LANES, cast(0, like))
+        now.clear_slopes(state, like)
         answer_flows(rule, code, state, ahead(code, code[last + col.FIRST_ROW]), like)
         for i in range(last - col.BLOCK, code[col.FIRST_BLOCK] - col.BLOCK, -col.BLOCK):
             block = ahead(code, i)

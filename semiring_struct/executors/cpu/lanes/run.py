@@ -38,21 +38,20 @@ def _go(
 ) -> None:  # fmt: skip
     """Share the groups out among threads, each with a state of its own; of each group one pass after the other."""
     from semiring_struct.executors.cpu.choices import rule_of
-    from semiring_struct.executors.cpu.encode import encode
     from semiring_struct.executors.cpu.lanes.state import REFUSED, State
     from semiring_struct.executors.cpu.lanes.vectors import LANES
     from semiring_struct.executors.cpu.state import address
     from semiring_struct.executors.cpu.threads import SMALL, share_out
 
-    code, rule, refused = encode(job.program, LANES), rule_of(job.reduction), []
+    rule, refused = rule_of(job.reduction), []
     like = np.float32(0) if job.fields[0].dtype == torch.float32 else np.float64(0)
     lengths, batch = job.lengths.to(torch.int64).contiguous(), len(job.lengths)
 
     def piece(start: int, end: int) -> None:
-        state = State(code, job.fields, lengths, charts, value, seed, slopes)
+        state = State(job.program, job.fields, lengths, charts, value, seed, slopes)
         for group in range(start, end):
             for run in runs:
-                run(rule, like, address(code), address(state.words), group, group + 1)
+                run(rule, like, address(state.code), address(state.words), group, group + 1)
         refused.append(state.words[REFUSED])
 
     share_out(piece, -(-batch // LANES), job.program.cost.alternatives * batch < SMALL)

@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.cpu import columns as col
+from semiring_struct.executors.cpu.encode import encode, in_place
 from semiring_struct.executors.cpu.lanes.vectors import LANES, turn_away, turn_in
 from semiring_struct.executors.cpu.memory import empty
 from semiring_struct.executors.cpu.native import ahead, cast, exact, pointer
+from semiring_struct.executors.cpu.sheets import fill
 from semiring_struct.executors.cpu.state import strange
+from semiring_struct.programs import Program
 
 # the words of a state: buffers of a thread, where the present group stands, tensors of the whole batch
 (
@@ -27,8 +30,9 @@ from semiring_struct.executors.cpu.state import strange
     PRESENT, FIRST, COUNT,
     BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, ENTRIES, REFUSED, WORDS,
 ) = range(35)  # fmt: skip
-# of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes
-ADDRESS, BYTES, SIZE, START, SLOPE, ENTRY = range(6)
+# of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes, and
+# whether these take the place of the entries
+ADDRESS, BYTES, SIZE, START, SLOPE, IN_PLACE, ENTRY = range(7)
 
 LINE = 64  # bytes of a line of memory
 _WORD, _WIDE = np.int64(0), np.float64(0)
@@ -55,16 +59,18 @@ class State:
     """One thread's words, and the buffers whose addresses they are."""
 
     def __init__(
-        self, code: np.ndarray, fields: list[Tensor], lengths: Tensor, charts: Tensor | None,
+        self, program: Program, fields: list[Tensor], lengths: Tensor, charts: Tensor | None,
         value: Tensor | None, seed: Tensor | None, slopes: list[Tensor],
     ):  # fmt: skip
+        self.code = code = encode(program, LANES)
         batch, sizes, size = len(fields[0]), [f.shape[1] for f in fields], fields[0].element_size()
         answers = seed if value is None else value
         out = 0 if answers is None else answers.shape[1]
         starts = [*itertools.accumulate(sizes, initial=0)]
         given = [s.data_ptr() for s in slopes] or [0] * len(fields)
         where = [(f.data_ptr(), f.stride(0) * size) for f in fields]
-        bank = np.array([(*w, n, start, s) for w, n, start, s in zip(where, sizes, starts, given, strict=False)])
+        rest = zip(where, sizes, starts, given, in_place(program), strict=False)
+        bank = np.array([(*w, n, start, s, own) for w, n, start, s, own in rest])
         (slots, offsets), length = _buffers(
             tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0
         )
@@ -107,7 +113,7 @@ def open_group(state, group, like):
         f = ahead(words(state, BANK), i * ENTRY)
         out, size = ahead(fields, f[START] * LANES), f[SIZE]
         if f[BYTES] == 0:
-            if not state[SHARED]:
+            if not state[SHARED] or f[IN_PLACE]:
                 turn_in(out, pointer(f[ADDRESS], like), 0, size, 1)
         else:
             turn_in(out, pointer(f[ADDRESS] + f[BYTES] * first, like), f[BYTES] // _bytes(like), size, count)
@@ -145,14 +151,28 @@ def find_charts(code, state):
 
 
 @exact
+def _held(f):
+    """The buffer that holds the slopes of a field."""
+    return FIELDS if f[IN_PLACE] else SLOPES
+
+
+@exact
+def clear_slopes(state, like):
+    """No slopes so far, where they are added up."""
+    for i in range(state[BANKS]):
+        f = ahead(words(state, BANK), i * ENTRY)
+        if not f[IN_PLACE]:
+            fill(ahead(pointer(state[SLOPES], like), f[START] * LANES), 1, 1, f[SIZE] * LANES, cast(0, like))
+
+
+@exact
 def give_slopes(state, like):
     """Write the slopes of the present group to those of its instances."""
     for i in range(state[BANKS]):
         f = ahead(words(state, BANK), i * ENTRY)
-        x = ahead(pointer(state[SLOPES], like), f[START] * LANES)
-        size = f[SIZE]
-        out = pointer(f[SLOPE] + state[FIRST] * size * _bytes(like), like)
-        turn_away(out, x, size, state[COUNT])
+        x, size = ahead(pointer(state[_held(f)], like), f[START] * LANES), f[SIZE]
+        turn_away(pointer(f[SLOPE] + state[FIRST] * size * _bytes(like), like), x, size, state[COUNT])
+    state[PRESENT] = -1
 
 
 @exact

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semiring_struct.executors.cpu import columns as col
-from semiring_struct.executors.cpu.lanes.state import FIELDS, charts_of
+from semiring_struct.executors.cpu.lanes.state import ADJOINT, FIELDS, SLOPES, charts_of
 from semiring_struct.executors.cpu.lanes.vectors import (
     LANES,
     keep,
@@ -265,7 +265,7 @@ def _give(p, apart, step, w, flow, k, cells, n):
 
 @exact
 def _write(p, apart, step, w, flow, k, cells, n):
-    """The same, written."""
+    """The same, written: the entries have been read."""
     alone()
     for c in range(cells):
         line, q, f = ahead(w, c * k * LANES), ahead(p, c * apart), loaded(ahead(flow, c * LANES))
@@ -274,9 +274,37 @@ def _write(p, apart, step, w, flow, k, cells, n):
 
 
 @exact
-def spread_out(w, flow, code, row, spot, adjoint, slopes):
+def _zero(p, apart, step, cells, n, zero):
+    for c in range(cells):
+        for i in range(n):
+            keep(ahead(p, c * apart + i * step), spread(zero))
+
+
+@exact
+def clear_out(code, state, row, spot, like):
+    """No slopes for the entries that a tile without adjoints has read, where they take the place of these."""
+    fields = pointer(state[FIELDS], like)
+    for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
+        term = ahead(code, m)
+        for i in range(term[col.FIRST_FACTOR], term[col.END_FACTOR], col.FACTOR):
+            f = ahead(code, i)
+            if f[col.SOLE]:
+                at = place(f, spot)
+                for e0 in range(term[col.SIZE_0]):
+                    for e1 in range(term[col.SIZE_1]):
+                        p = ahead(fields, at + e0 * f[col.E0] + e1 * f[col.E1])
+                        _zero(p, f[col.DJ], f[col.E2], spot.count, term[col.SIZE_2], cast(0, like))
+    for i in range(row[col.FIRST_LATE], row[col.END_LATE], col.FACTOR):
+        f = ahead(code, i)
+        if f[col.SOLE]:
+            _zero(ahead(fields, place(f, spot)), f[col.DJ], 0, spot.count, 1, cast(0, like))
+
+
+@exact
+def spread_out(w, flow, code, state, row, spot, like):
     """The adjoints of a tile's alternatives to all their factors."""
-    k = row[col.ALTERNATIVES]
+    k, adjoint, slopes = row[col.ALTERNATIVES], pointer(state[ADJOINT], like), pointer(state[SLOPES], like)
+    fields = pointer(state[FIELDS], like)
     for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
         term = ahead(code, m)
         n, x = term[col.SIZE_2], ahead(w, term[col.START] * LANES)
@@ -288,7 +316,7 @@ def spread_out(w, flow, code, row, spot, adjoint, slopes):
                     if f[col.BUFFER] == code[col.CHARTS]:
                         _give(ahead(adjoint, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
                     elif f[col.SOLE]:
-                        _write(ahead(slopes, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
+                        _write(ahead(fields, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
                     else:
                         _give(ahead(slopes, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
                 x = ahead(x, n * LANES)
@@ -314,12 +342,16 @@ def add(p, apart, step, x, pitch, cells, n):
 
 
 @exact
-def spread_late(flow, code, row, spot, adjoint, slopes):
+def spread_late(flow, code, state, row, spot, like):
     """The adjoints of cells to the factors that all their alternatives share."""
     for i in range(row[col.FIRST_LATE], row[col.END_LATE], col.FACTOR):
         f = ahead(code, i)
-        into = adjoint if f[col.BUFFER] == code[col.CHARTS] else slopes
-        add(ahead(into, place(f, spot)), f[col.DJ], 0, flow, 1, spot.count, 1)
+        at, cells = place(f, spot), spot.count
+        if f[col.SOLE]:
+            store(ahead(pointer(state[FIELDS], like), at), f[col.DJ], flow, cells)
+        else:
+            into = ADJOINT if f[col.BUFFER] == code[col.CHARTS] else SLOPES
+            add(ahead(pointer(state[into], like), at), f[col.DJ], 0, flow, 1, cells, 1)
 
 
 @exact
