@@ -74,6 +74,16 @@ class Stopwatch(executors.Machine):
         """Timed."""
         return self._timed(lambda m: m.drawn_labels(job, charts, seed, samples, code), job.program, job.reduction)
 
+    def k_best(self, job: executors.Job, charts: Tensor, k: int) -> executors.Paths:
+        """Timed."""
+        return self._timed(lambda m: m.k_best(job, charts, k), job.program, job.reduction)
+
+    def k_best_labels(
+        self, job: executors.Job, charts: Tensor, k: int, code: executors.Code
+    ) -> tuple[Tensor, Tensor]:
+        """Timed."""
+        return self._timed(lambda m: m.k_best_labels(job, charts, k, code), job.program, job.reduction)
+
     def beam(
         self, job: executors.Job, charts: Tensor, k: int, start: Tensor, grow: executors.Grow
     ) -> executors.Paths:

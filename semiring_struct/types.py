@@ -13,7 +13,7 @@ Potentials = Any
 class TopK(NamedTuple):
     """The k best: `scores (k, *batch)` descending, `events (k, *batch, ...)`, `valid (k, *batch)`.
 
-    Where an instance has fewer than k structures the rest are blanks: score `-inf`, event 0, `valid` False.
+    Where an instance has fewer than k structures the rest are blanks: score `-inf`, event 0 (labels -1), `valid` False.
     """
 
     scores: Tensor

@@ -42,9 +42,9 @@ class Queries:
         """One best event, or its labels; the same as `mode`."""
         return inference.argmax(self.structure, self.log_potentials, labels, self.lengths)
 
-    def topk(self, k: int) -> TopK:
-        """The `k` best events, best first: scores, events `(k, *batch, ...)` and which are no blanks."""
-        return inference.topk(self.structure, self.log_potentials, k, self.lengths)
+    def topk(self, k: int, *, labels: bool = False) -> TopK:
+        """The `k` best events (or labels), best first: scores, events `(k, *batch, ...)` and which are no blanks."""
+        return inference.topk(self.structure, self.log_potentials, k, self.lengths, labels=labels)
 
     def sample_without_replacement(self, k: int, *, generator: torch.Generator | None = None) -> DistinctSamples:
         """`k` distinct events `(k, *batch, ...)` with their log-probabilities and perturbed log-probabilities."""

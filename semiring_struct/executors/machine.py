@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import tally
+from semiring_struct.ops import NEG_INF, tally
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction
 
@@ -49,7 +49,7 @@ def refuse_nan(program: Program, fields: list[Tensor]) -> None:
 class Paths:
     """Chosen derivations `(paths,)`: per field slot, the entries used `(paths, steps)`, -1 for none.
 
-    `fields` names the field of each slot. `feasible` is False where no derivation exists; `key` is what a beam was
+    `fields` names the field of each slot. `feasible` is False where no derivation exists; `key` is what they were
     ranked by and `log_prob` the log-probability, both `(paths,)` float64.
     """
 
@@ -66,6 +66,12 @@ class Paths:
             torch.cat([blank, *(u for f, u in zip(self.fields, self.used, strict=True) if f == i)], 1)
             for i in range(count)
         )
+
+    def ranked(self) -> Tensor:
+        """The keys, `-inf` where no derivation exists."""
+        if self.key is None:
+            raise RuntimeError("only paths that compete have keys")
+        return self.key.masked_fill(~self.feasible, NEG_INF)
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,13 @@ class Machine(ABC):
         """
 
     @abstractmethod
+    def k_best(self, job: Job, charts: Tensor, k: int) -> Paths:
+        """The k best derivations per instance (charts of maxima), path `i * batch + b` the i-th of instance `b`.
+
+        `key` is the score. The first is the one that `best` takes; the order of tied ones is each machine's own.
+        """
+
+    @abstractmethod
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """The k derivations of largest key per instance, path `i * batch + b` the i-th of instance `b`; see `Grow`."""
 
@@ -121,6 +134,11 @@ class Machine(ABC):
         """`best`, as `feasible (batch,)` and labels `(batch, width)`."""
         paths = self.best(job, charts)
         return paths.feasible, tally(paths.parts(len(job.fields)), code.fields, code.width)
+
+    def k_best_labels(self, job: Job, charts: Tensor, k: int, code: Code) -> tuple[Tensor, Tensor]:
+        """`k_best`, as scores `(paths,)`, `-inf` where there are fewer, and labels `(paths, width)`."""
+        paths = self.k_best(job, charts, k)
+        return paths.ranked(), tally(paths.parts(len(job.fields)), code.fields, code.width)
 
     def drawn_labels(self, job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
         """`draws`, as `feasible (paths,)` and labels `(paths, width)`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.growth import by_score
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths
 from semiring_struct.executors.operators import forward, number_of, over_batch, program_for, reduction_of
 from semiring_struct.ops import operator
@@ -28,10 +27,14 @@ def best(
 
 
 def k_best(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, k: int
-) -> list[Tensor]:
-    """The k best, path `i * batch + b` the i-th of instance `b`."""
-    return _k_best(fields, lengths, source, list(full), number_of(reduction), k)
+    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, k: int,
+    code: Code | None = None,
+) -> list[Tensor]:  # fmt: skip
+    """The k best, path `i * batch + b` the i-th of instance `b`; scores, `-inf` for none, in place of `feasible`."""
+    how = source, list(full), number_of(reduction)
+    if code is None:
+        return _k_best(fields, lengths, *how, k)
+    return _k_best_labels(fields, lengths, _listed(code), code.width, *how, k)
 
 
 def draws(
@@ -95,7 +98,17 @@ def _k_best(
     fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, k: int
 ) -> list[Tensor]:
     machine, job, charts = _run(fields, lengths, source, full, reduction)
-    return _flat(machine.beam(job, charts, k, charts.new_zeros(len(charts)), by_score), fields)
+    paths = machine.k_best(job, charts, k)
+    return [paths.ranked(), *paths.parts(len(fields))]
+
+
+@torch.library.custom_op("semiring_struct::k_best_labels", mutates_args=())
+def _k_best_labels(
+    fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: int, full: list[int],
+    reduction: int, k: int,
+) -> list[Tensor]:  # fmt: skip
+    machine, job, charts = _run(fields, lengths, source, full, reduction)
+    return list(machine.k_best_labels(job, charts, k, _code(codes, width)))
 
 
 @operator("draws")
@@ -139,7 +152,14 @@ def _(fields, lengths, codes, width, source, full, reduction):
 
 @torch.library.register_fake(_k_best)
 def _(fields, lengths, source, full, reduction, k):
-    return _empty(fields, k * fields[0].shape[0], source, full)
+    paths = k * fields[0].shape[0]
+    return [fields[0].new_empty((paths,), dtype=torch.float64), *_empty(fields, paths, source, full)[1:]]
+
+
+@_k_best_labels.register_fake
+def _(fields, lengths, codes, width, source, full, reduction, k):
+    labels = fields[0].new_empty((k * fields[0].shape[0], width), dtype=torch.int64)
+    return [labels.new_empty(labels.shape[:1], dtype=torch.float64), labels]
 
 
 @torch.library.register_fake(_draws)

@@ -22,7 +22,6 @@ from semiring_struct.inference.oracles import (
     meets,
     number_of_structures,
     searched_parts,
-    used_score,
 )
 from semiring_struct.ops import NEG_INF, refuse_where
 from semiring_struct.ops import score as score_of
@@ -42,20 +41,20 @@ def argmax(structure: Structure, log_potentials: Any, labels: bool = False, leng
         return result(door, found, code, ())
 
 
-def topk(structure: Structure, log_potentials: Any, k: int, lengths: Any = None) -> TopK:
-    """The `k` best structures, distinct, best first; blanks where an instance has fewer than `k`.
+def topk(
+    structure: Structure, log_potentials: Any, k: int, lengths: Any = None, *, labels: bool = False
+) -> TopK:
+    """The `k` best structures (or their labels), distinct, best first; blanks where an instance has fewer than `k`.
 
-    Cost: a forward pass of maxima, then a beam of `k` derivations in which every kept beginning is known to lead to one
-    of the `k` best (its best completion is in the charts), so that only their cells are visited.
+    Cost: a forward pass of maxima, then only the cells of the `k` best: the best completion of every beginning is in
+    the charts, so that no other beginning is followed. With `labels=True` no dense event is built.
     """
     _check_count(k, "topk")
-    door = open_door(structure, log_potentials, lengths)
+    door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        feasible, parts = k_best_parts(door, k)
-        events = result(door, parts, None, (k,))
-        valid = feasible.reshape((k, *door.batch))
-        value = used_score(door.flat, parts).reshape((k, *door.batch))
-        return TopK(torch.where(valid, value, NEG_INF).to(door.fields[0].dtype), events, valid)
+        scores, found = k_best_parts(door, k, _writes(door, code))
+        scores = scores.reshape((k, *door.batch))
+        return TopK(scores.to(door.fields[0].dtype), result(door, found, code, (k,)), scores > NEG_INF)
 
 
 def greedy(structure: Structure, log_potentials: Any, labels: bool = False, lengths: Any = None) -> Any:

@@ -17,7 +17,7 @@ _MAXIMA = ("max_score", "argmax", "topk", "contains")
 _PASSES = {
     "log_partition": "forward", "max_score": "forward", "count": "forward", "evaluate": "forward",
     "argmax": "forward, then the chosen cells", "contains": "forward, then the chosen cells",
-    "sample": "forward, then the cells of each draw", "topk": "forward, then a beam of k derivations",
+    "sample": "forward, then the cells of each draw", "topk": "forward, then the cells of the k best",
     "sample_without_replacement": "forward, then a stochastic beam", "enumerate_events": "count, forward, then a beam",
     "renyi_entropy": "two forward", "covariance_vp": "two forward and two backward",
     "variance": "two forward and two backward", "greedy": "its own", "beam_search": "its own",

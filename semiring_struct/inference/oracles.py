@@ -121,14 +121,14 @@ def best_parts(door: Door, code: Code | None = None) -> tuple[Tensor, list[Tenso
     return feasible, found
 
 
-def k_best_parts(door: Door, k: int) -> tuple[Tensor, list[Tensor]]:
-    """The same of the `k` best, `k * B` paths."""
+def k_best_parts(door: Door, k: int, code: Code | None = None) -> tuple[Tensor, list[Tensor]]:
+    """Scores of the `k` best `(k * B,)` in float64, `-inf` for blanks, and what they use, or its labels."""
     if _native(door, "k_best"):
         with _quiet(door):
             feasible, *parts = door.structure.k_best(_fields(door), door.lengths, k)
-    else:
-        feasible, *parts = executors.k_best(*_call(door, "k_best"), reduction=_of(MAX), k=k)
-    return feasible, parts
+        return torch.where(feasible, used_score(door.flat, parts), NEG_INF), _written(parts, code)
+    scores, *found = executors.k_best(*_call(door, "k_best"), _of(MAX), k, code)
+    return scores, found
 
 
 def drawn_parts(

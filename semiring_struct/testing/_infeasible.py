@@ -23,7 +23,7 @@ def check_values(case: Case) -> None:
         number = inference.count(case.structure, case.potentials, **how)
         require(not number.any(), "count", "is not 0 where nothing is feasible")
     if case.offers("topk"):
-        best = inference.topk(case.structure, case.potentials, 2, **how)
+        best = inference.topk(case.structure, case.potentials, 2, lengths=case.lengths)
         require(not best.valid.any(), "topk", "valid where infeasible")
     if case.offers("sample_without_replacement"):
         drawn = inference.sample_without_replacement(

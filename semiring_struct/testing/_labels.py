@@ -29,6 +29,8 @@ def check_labels(case: Case) -> None:
     require(coded is None or torch.equal(labels, coded), "argmax(labels=True)", "differs from to_labels of the event")
     if case.offers("sample") and case.offers("log_prob"):
         check_drawn_labels(case, tied=coded is None)
+    if case.offers("topk"):
+        check_ranked_labels(case)
     if coded is not None:
         check_round_trip(case)
     check_refusal(case, labels)
@@ -62,6 +64,25 @@ def check_drawn_labels(case: Case, tied: bool) -> None:
     by_event = inference.log_prob(case.structure, case.potentials, events, lengths=case.lengths)
     by_labels = inference.log_prob(case.structure, case.potentials, labels, lengths=case.lengths)
     close("log_prob of labels", by_labels, by_event, 1e-10)
+
+
+def check_ranked_labels(case: Case) -> None:
+    """The labels of the k best are those of their events; blanks are -1 throughout."""
+    k, query = 3, "topk(labels=True)"
+    listed, coded = (
+        inference.topk(case.structure, case.potentials, k, lengths=case.lengths, labels=kind) for kind in (False, True)
+    )
+    require(torch.equal(listed.valid, coded.valid), query, "marks other structures as valid than labels=False")
+    close(f"{query}: scores", coded.scores, listed.scores, 1e-12)
+    labels = coded.events.reshape(k, case.parts.instances, -1)
+    valid = coded.valid.reshape(k, case.parts.instances, 1)
+    require((labels == -1)[~valid.expand_as(labels)].all(), query, "the labels of blanks are not -1")
+    potentials, lengths = case.spread(k)
+    filled = torch.where(valid, labels, labels[:1]).reshape(coded.events.shape)
+    again = case.parts.flat(case.structure.from_labels(filled, potentials, lengths))
+    events = case.parts.flat(listed.events)
+    same = (again.double() == events.double()).all(-1)
+    require(same[valid[..., 0]].all(), query, "from_labels does not give the events listed")
 
 
 def check_round_trip(case: Case) -> None:

@@ -1,4 +1,4 @@
-"""Compiled walks beside the eager machine's: the same best derivations, the same draws from the same seed."""
+"""Compiled walks beside the eager machine's: the same best derivations, the k best, the same draws from a seed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 import semiring_struct as ss
 from semiring_struct.executors import Code, operators
-from semiring_struct.executors.machine import Job, Machine
+from semiring_struct.executors.machine import Job, Machine, Paths
 from semiring_struct.inference.door import Door, open_door
+from semiring_struct.ops import tally
 from tests.programs.random_programs import potentials, programs
 from tests.structures.families import FAMILIES, Family, alignment, chain, heads, segments, spans
 
@@ -44,6 +45,95 @@ def same(one: Any, other: Any, fields: int) -> None:
     assert torch.equal(one.feasible, other.feasible)
     for a, b in zip(one.parts(fields), other.parts(fields), strict=True):
         assert torch.equal(a, b)
+
+
+def same_ranks(one: Paths, other: Paths, k: int, fields: int) -> None:
+    """The same scores, and derivations that are the same up to the order of tied ones and those tied with the last."""
+    assert torch.equal(one.feasible, other.feasible)
+    torch.testing.assert_close(one.ranked(), other.ranked(), rtol=0, atol=1e-9)
+    keys = other.ranked().reshape(k, -1)
+    for b, column in enumerate(keys.unbind(1)):
+        last = column[-1] + 1e-6 if column[-1] > -torch.inf else -torch.inf
+        listed = [torch.cat(x.parts(fields), 1).reshape(k, keys.shape[1], -1)[column > last, b] for x in (one, other)]
+        for a, c in zip(*(x.unique(dim=0, return_counts=True) for x in listed), strict=True):
+            assert torch.equal(a, c)
+
+
+@every_dtype
+@every_family
+@pytest.mark.parametrize("k", [1, 3, 70])
+def test_the_k_best(family: Family, dtype: torch.dtype, k: int, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(family, 5, dtype)
+    machine, job, charts = started(door, MAX, monkeypatch)
+    ranked = walks.k_best(job, charts, k)
+    same_ranks(ranked, machine.k_best(job, charts, k), k, len(door.flat))
+    best = walks.best(job, charts)
+    for used, first in zip(ranked.used, best.used, strict=True):
+        assert torch.equal(used[:5], first)
+
+
+@every_family
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_the_k_best_of_tied_ones(family: Family, level: float, monkeypatch: pytest.MonkeyPatch):
+    phi = family.draw((2,), seed=0)
+    whole = family.kind(*((level * f).round() for f in (phi if isinstance(phi, tuple) else (phi,))))
+    door = open_door(family.structure, whole)
+    machine, job, charts = started(door, MAX, monkeypatch)
+    for k in (9, 200):
+        same_ranks(walks.k_best(job, charts, k), machine.k_best(job, charts, k), k, len(door.flat))
+
+
+def test_the_k_best_of_those_that_rounding_ties(monkeypatch: pytest.MonkeyPatch):
+    phi = torch.arange(500, dtype=torch.float64)
+    phi[-1] = 1e19
+    door = open_door(ss.OneOf(), phi[None])
+    machine, job, charts = started(door, MAX, monkeypatch)
+    for k in (5, 500):
+        ranked = walks.k_best(job, charts, k)
+        same_ranks(ranked, machine.k_best(job, charts, k), k, 1)
+        assert ranked.feasible.all()
+
+
+@pytest.mark.parametrize("family", LARGER, ids=str)
+def test_few_of_the_k_best_are_the_first_of_many(family: Family, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(family, 3, torch.float64)
+    _, job, charts = started(door, MAX, monkeypatch)
+    few, many = (walks.k_best(job, charts, k) for k in (4, 50))
+    assert torch.equal(few.ranked(), many.ranked()[:12])
+    assert all(torch.equal(a, b[:12]) for a, b in zip(few.used, many.used, strict=True))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    same(walks.k_best(job, charts, 50), many, len(door.flat))
+
+
+@pytest.mark.parametrize("family", LARGER, ids=str)
+def test_the_k_best_of_no_instances(family: Family, monkeypatch: pytest.MonkeyPatch):
+    door = open_door(family.structure, family.draw((0,), seed=0))
+    machine, job, charts = started(door, MAX, monkeypatch)
+    same(walks.k_best(job, charts, 3), machine.k_best(job, charts, 3), len(door.flat))
+
+
+class Threes(ss.DynamicProgram):
+    """Trees of three children each: alternatives that read three cells, some of them the same one twice."""
+
+    event_dim = (1,)
+
+    def inside(self, p, weight):
+        n = weight.shape[0]
+        chart = p.chart(n)
+        chart[0] = weight[0]
+        for i in range(1, n):
+            value = chart[i - 1] * chart[i // 2] * chart[0] * weight[i]
+            chart[i] = value + chart[i - 1] * chart[i - 1] + weight[i]
+        return chart[n - 1] * chart[n // 2] * chart[n // 3]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_k_best_where_alternatives_read_several_cells(whole: bool, monkeypatch: pytest.MonkeyPatch):
+    phi = torch.randn(3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    door = open_door(Threes(), phi.round() if whole else phi)
+    machine, job, charts = started(door, MAX, monkeypatch)
+    for k in (5, 100):
+        same_ranks(walks.k_best(job, charts, k), machine.k_best(job, charts, k), k, 1)
 
 
 @every_dtype
@@ -89,6 +179,11 @@ def test_labels(family: Family, dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
     if code is None or door.structure.prepares or any(f.shape[1:] != s for f, s in untied):
         pytest.skip("labels are read from untied, unprepared parts")
     writes = Code(code.fields, code.size)
+    machine, job, charts = started(door, MAX, monkeypatch)
+    paths = walks.k_best(job, charts, 9)
+    scores, labels = walks.k_best_labels(job, charts, 9, writes)
+    assert torch.equal(scores, paths.ranked())
+    assert torch.equal(labels, tally(paths.parts(len(door.flat)), writes.fields, writes.width))
     for reduction in (MAX, LOG):
         machine, job, charts = started(door, reduction, monkeypatch)
         if reduction is MAX:
@@ -134,6 +229,10 @@ def test_an_instance_without_structures_is_marked_and_leaves_others_alone(monkey
     for reduction, walk in ((MAX, walks.best), (LOG, lambda job, charts: walks.draws(job, charts, SEED, 1))):
         _, job, charts = started(door, reduction, monkeypatch)
         assert walk(job, charts).feasible.tolist() == [True, False, True]
+    _, job, charts = started(door, MAX, monkeypatch)
+    ranked = walks.k_best(job, charts, 2)
+    assert ranked.feasible.tolist() == [True, False, True] * 2
+    assert all((used[1::3] == -1).all() for used in ranked.used)
     code = door.structure.label_code(door.sizes)
     assert code is not None
     _, job, charts = started(door, LOG, monkeypatch)
@@ -149,5 +248,7 @@ def test_random_programs(structure: Any, size: int, seed: int):
         door = open_door(structure, potentials(structure, size, seed))
         machine, job, charts = started(door, MAX, patch)
         same(walks.best(job, charts), machine.best(job, charts), 2)
+        for k in (4, 60):
+            same_ranks(walks.k_best(job, charts, k), machine.k_best(job, charts, k), k, 2)
         machine, job, charts = started(door, LOG, patch)
         same(walks.draws(job, charts, SEED, 9), machine.draws(job, charts, SEED, 9), 2)

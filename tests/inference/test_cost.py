@@ -16,7 +16,7 @@ from semiring_struct.executors import Eager
 from tests.structures.families import chain, spans
 
 TREE = ss.SpanTree()
-RUNS = ("total", "gradient", "curvature", "best", "draws", "beam")
+RUNS = ("total", "gradient", "curvature", "best", "draws", "k_best", "beam")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ AT_MOST: dict[str, tuple[Callable[[Tensor], Any], dict[str, int]]] = {
     "marginals": (lambda x: ss.marginals(TREE, x), {"total": 1, "gradient": 1}),
     "argmax": (lambda x: ss.argmax(TREE, x), {"total": 1, "best": 1}),
     "sample": (lambda x: ss.sample(TREE, x, (1000,)), {"total": 1, "draws": 1}),
-    "topk": (lambda x: ss.topk(TREE, x, 5), {"total": 1, "beam": 1}),
+    "topk": (lambda x: ss.topk(TREE, x, 5), {"total": 1, "k_best": 1}),
     "distinct": (lambda x: ss.sample_without_replacement(TREE, x, 5), {"total": 1, "beam": 1}),
     "expectation": (lambda x: ss.expectation(TREE, x, x), {"total": 1, "gradient": 1}),
     "covariance_vp": (lambda x: ss.covariance_vp(TREE, x, x), {"total": 1, "curvature": 1}),

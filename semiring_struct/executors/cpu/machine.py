@@ -104,7 +104,7 @@ class _Run:
 
 @final
 class Cpu(Machine):
-    """Runs in compiled code every reduction that the library has; the k best are found by the eager machine."""
+    """Runs in compiled code every reduction that the library has; beams with other keys are the eager machine's."""
 
     name = "cpu"
 
@@ -187,11 +187,25 @@ class Cpu(Machine):
             return self._walks.draws(job, charts, seed, samples)
         return walks.draws(job, charts, seed, samples)
 
+    def k_best(self, job: Job, charts: Tensor, k: int) -> Paths:
+        """Every cell that the k best use ranks its own derivations, as far as they are asked for."""
+        from semiring_struct.executors.cpu import walks
+
+        return walks.k_best(job, charts, k) if walks.able(job) else self._walks.k_best(job, charts, k)
+
     def best_labels(self, job: Job, charts: Tensor, code: Code) -> tuple[Tensor, Tensor]:
         """A walk that writes labels as it goes."""
         from semiring_struct.executors.cpu import walks
 
         return walks.best_labels(job, charts, code) if walks.able(job) else super().best_labels(job, charts, code)
+
+    def k_best_labels(self, job: Job, charts: Tensor, k: int, code: Code) -> tuple[Tensor, Tensor]:
+        """The same, written as labels."""
+        from semiring_struct.executors.cpu import walks
+
+        if not walks.able(job):
+            return super().k_best_labels(job, charts, k, code)
+        return walks.k_best_labels(job, charts, k, code)
 
     def drawn_labels(self, job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
         """Walks that write labels as they go."""

@@ -139,7 +139,8 @@ def finish(bench, path, j):
 
 
 @inlined
-def _ink(bench, path, j, longest):
+def ink_of(bench, path, j, longest):
+    """Where path `path`, the `j`-th of its group, is written down."""
     place = path * longest if bench.width == 0 else -1
     return Ink(ahead(bench.labels, j * (bench.width + 1)), bench.codes, bench.used, place, bench.slots, bench.count)
 
@@ -151,7 +152,7 @@ def walk_best(cells, source, record, work, like, start, end):
     x, queue, empty = bench.x, bench.queue, pointer(source.empty, np.uint8(0))
     for b in range(start, end):
         begin(bench, b, 0, table.longest)
-        own, ink = instance_of(source, table, b), _ink(bench, b, 0, table.longest)
+        own, ink = instance_of(source, table, b), ink_of(bench, b, 0, table.longest)
         step, filled = 0, -1 if empty[b] else 0
         while step <= filled:
             cell = np.int64(queue[step - 1]) if step else table.cells
@@ -197,7 +198,7 @@ def _step(table, own, bench, batch, step, first, count, seed):
             continue
         goal = mark(random_bits(seed, path * table.longest + step), bench.like)
         pick = search(marks, np.int64(table.head[cell * COLUMNS + COUNT]), goal)
-        ink, filled = _ink(bench, path, j, table.longest), bench.filled[j]
+        ink, filled = ink_of(bench, path, j, table.longest), bench.filled[j]
         filled = follow(table, own, cell, pick, ahead(bench.queue, j), group, filled, ink, step)
         bench.filled[j] = filled
         busy |= filled > step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from semiring_struct.executors.cpu.hops import hop_draws
 from semiring_struct.executors.cpu.memory import empty
 from semiring_struct.executors.cpu.native import WIDE
 from semiring_struct.executors.cpu.paths import Record, Source, Work, walk_best, walk_draws
+from semiring_struct.executors.cpu.ranks import HEADER, LOSSES, STATE, Ranking, room, walk_k_best
 from semiring_struct.executors.cpu.threads import share_out
 from semiring_struct.executors.eager.local import Buffers
 from semiring_struct.executors.eager.paths import Walk
@@ -60,6 +61,21 @@ def drawn_labels(job: Job, charts: Tensor, seed: Tensor, samples: int, code: Cod
     labels = run.labels(run.batch * samples, code)
     run.draws(seed, samples)
     return run.feasible, labels
+
+
+def k_best(job: Job, charts: Tensor, k: int) -> Paths:
+    """The k best derivations per instance; of tied ones those of the first alternatives come first."""
+    run = _Run(job, charts)
+    used = run.entries(run.batch * k)
+    scores = run.k_best(k)
+    return replace(run.paths(used), key=scores)
+
+
+def k_best_labels(job: Job, charts: Tensor, k: int, code: Code) -> tuple[Tensor, Tensor]:
+    """The same as scores `(paths,)` and labels `(paths, width)`."""
+    run = _Run(job, charts)
+    labels = run.labels(run.batch * k, code)
+    return run.k_best(k), labels
 
 
 @dataclass
@@ -138,6 +154,28 @@ class _Run:
             walk_best(self.table.cells, self.source, self.record, work, self.like, start, end)
 
         share_out(piece, self.batch, self.batch * self.table.cells.longest < SMALL)
+
+    def _ranking(self, k: int, scores: Tensor) -> tuple[Ranking, list[Tensor]]:
+        cells, most = self.table.cells, max(self.table.most, 1)
+        reads, derivations = cells.chart_slots, room(cells, most, k)
+        shapes = [
+            (cells.cells + 1, STATE), (derivations, HEADER + reads), (derivations, LOSSES), (cells.longest + 1, 2),
+            (cells.longest + 1,), (reads,), (most,), (1,),
+        ]  # fmt: skip
+        own = [empty(shape, torch.float64 if i == 2 else torch.int32) for i, shape in enumerate(shapes)]
+        own[-1].zero_()
+        return Ranking._make((*(t.data_ptr() for t in (*own, scores)), reads)), own
+
+    def k_best(self, k: int) -> Tensor:
+        """The k best derivations of every instance; their scores `(k * batch,)`, `-inf` where there are fewer."""
+        scores = torch.empty(k * self.batch, dtype=torch.float64)
+
+        def piece(start: int, end: int) -> None:
+            (work, _own), (ranking, _ranked) = self._work(1, False), self._ranking(k, scores)
+            walk_k_best(self.table.cells, self.source, self.record, work, ranking, self.like, k, start, end)
+
+        share_out(piece, self.batch, k * self.batch * self.table.cells.longest < SMALL)
+        return scores
 
     def draws(self, seed: Tensor, samples: int) -> None:
         """`samples` draws of every instance, the samples of one shared out where instances are few."""

@@ -220,6 +220,10 @@ class Cuda(Machine):
         """Walks that draw from the local choices."""
         return self._walks.draws(job, charts, seed, samples)
 
+    def k_best(self, job: Job, charts: Tensor, k: int) -> Paths:
+        """Walks that compete."""
+        return self._walks.k_best(job, charts, k)
+
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """Walks that compete."""
         return self._walks.beam(job, charts, k, start, grow)

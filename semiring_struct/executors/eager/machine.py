@@ -9,7 +9,7 @@ from torch import Tensor
 
 from semiring_struct.executors.eager.forward import Answer, fill, fill_tangents
 from semiring_struct.executors.eager.local import Buffers
-from semiring_struct.executors.eager.paths import Walk, beam, best, draws
+from semiring_struct.executors.eager.paths import Walk, beam, best, draws, k_best
 from semiring_struct.executors.eager.reverse import Reverse
 from semiring_struct.executors.machine import Grow, Job, Machine, Paths, refuse_nan
 from semiring_struct.programs import Program
@@ -56,6 +56,10 @@ class Eager(Machine):
     def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
         """Walks that draw from the local choices."""
         return draws(self._walk(job, charts), seed, samples)
+
+    def k_best(self, job: Job, charts: Tensor, k: int) -> Paths:
+        """Walks that compete by their best completions."""
+        return k_best(self._walk(job, charts), k)
 
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """Walks that compete."""

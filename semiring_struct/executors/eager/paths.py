@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from semiring_struct.executors.eager.access import too_short
 from semiring_struct.executors.eager.local import Buffers, alternatives, plan, stretches, views
+from semiring_struct.executors.growth import by_score
 from semiring_struct.executors.machine import Grow, Paths
 from semiring_struct.ops import NEG_INF, uniform_at
 from semiring_struct.programs import Program
@@ -175,6 +177,15 @@ def _single(walk: Walk, copies: int, choose: Choose) -> Paths:
             column.append(chosen[:, d.chart_slots + q])
     blank = torch.empty((len(instance), 0), dtype=torch.int64, device=device)
     return Paths(d.slots[d.chart_slots :], [torch.stack(u, 1) if u else blank for u in used], feasible)
+
+
+def k_best(walk: Walk, k: int) -> Paths:
+    """The `k` best derivations per instance, ranked by what they lose against the best; keys are scores."""
+    instances = torch.arange(walk.buffers.batch, device=walk.lengths.device)
+    scores, _ = walk.open(torch.full_like(instances, walk.d.cells), instances, True)
+    top = scores.amax(-1).masked_fill(walk.empty, 0.0)
+    paths = beam(walk, k, torch.zeros_like(top), by_score)
+    return replace(paths, key=paths.ranked() + top.repeat(k))
 
 
 def beam(walk: Walk, k: int, start: Tensor, grow: Grow) -> Paths:
