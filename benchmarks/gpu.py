@@ -1,19 +1,23 @@
-"""The CUDA machine beside the eager one on a GPU: checked first, then timed, in one call of under eight minutes.
+"""The CUDA machine beside the eager one on a GPU: checked and timed, in one call of under eight minutes.
 
     python -m benchmarks.gpu
 
-writes `benchmarks/results/gpu.json` and `benchmarks/results/gpu.md`. It ends with an error where there is no GPU or no
-Triton, and where a check fails.
+writes `benchmarks/results/gpu.json` and `benchmarks/results/gpu.md`, anew after every line: a line that fails says why,
+and the next one begins. It ends with 1 where a check or a timing failed, and with an error where there is no GPU or no
+Triton. `--rehearse` runs every line at tiny sizes in Triton's interpreter (TRITON_INTERPRET=1), without a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,22 +34,49 @@ from semiring_struct.executors.cuda import machine as cuda_machine
 from semiring_struct.inference.door import open_door
 
 RESULTS = Path(__file__).parent / "results"
-BUDGET = 420.0  # seconds for everything; what would begin later is left out, by name
-CHECKS = 240.0  # seconds of these for the checks: most go into compiling, a few seconds for each kernel and tile
-PER_CALL = 2.0  # seconds for one contender at one case
-CASES = ("chain", "tagger", "semi-markov", "spans", "projective", "alignment")
-SEMIRINGS = {"log": ss.LogSemiring(), "max": ss.MaxSemiring()}
+BUDGET = 420.0  # seconds after which no line begins; most go into compiling, a few for each kernel and shape of tiles
+PATIENCE = 50.0  # seconds more, after which a line that hangs is given up, and the program with it
+PER_CALL = 1.0  # seconds for one contender at one case
+CASES = ("chain", "tagger", "pcfg", "spans", "semi-markov", "projective", "alignment", "ctc")
+LOG, MAX = ss.LogSemiring(), ss.MaxSemiring()
 OTHERS = {
     "sparsemax": ss.SparsemaxSemiring(), "softmax": ss.SoftmaxSemiring(0.7), "entmax": ss.EntmaxSemiring(1.5),
     "sample": ss.SampleSemiring(), "gumbel": ss.GumbelSoftmaxSemiring(0.7),
     "gumbel hard": ss.GumbelSoftmaxSemiring(0.7, hard=True),
 }  # fmt: skip
+SEMIRINGS: dict[str, ss.Semiring] = {"log": LOG, "max": MAX, **OTHERS}
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 
 
-def job_of(case: Case, semiring: ss.Semiring, kind: torch.dtype, device: str) -> Job:
+@dataclass(frozen=True)
+class Place:
+    """Where kernels run, and on how large a case: a GPU, or the interpreter on the CPU."""
+
+    device: str
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether this is no GPU."""
+        return self.device == "cpu"
+
+    def checked(self, case: Case) -> Case:
+        """A case of the size that checks are made at; grammars as large as their products need to be."""
+        most = 3 if self.rehearsed else 12 if case.family == "pcfg" else 9
+        return Case(case.family, tuple(min(size, most) for size in case.sizes))
+
+    def timed(self, case: Case) -> Case:
+        """A case of the size that is timed."""
+        return case.tiny() if self.rehearsed else case
+
+    def wait(self) -> None:
+        """Until the device has nothing left to do."""
+        if not self.rehearsed:
+            torch.cuda.synchronize()
+
+
+def job_of(case: Case, name: str, kind: torch.dtype, device: str) -> Job:
     """The case's program, potentials of a dtype on a device."""
-    phi = case.potentials()
+    phi, semiring = case.potentials(), SEMIRINGS[name]
     parts = [f.to(device, kind) for f in (phi if isinstance(phi, tuple) else (phi,))]
     door = open_door(case.structure, type(phi)(*parts) if isinstance(phi, tuple) else parts[0], None)
     if semiring.reduction is None:
@@ -68,33 +99,78 @@ def everything(machine: Machine, job: Job) -> list[Tensor]:
     return [value, *slopes, *machine.curvature(job, charts, ones, slopes)]
 
 
-def check(case: Case, name: str, kind: torch.dtype, warps: int) -> list[str]:
-    """What is wrong at a small size: unlike the other machines on the CPU, or a second run."""
-    small = Case(case.family, tuple(min(size, 9) for size in case.sizes))
-    semiring = (SEMIRINGS | OTHERS)[name]
-    there, here = job_of(small, semiring, kind, "cuda"), job_of(small, semiring, kind, "cpu")
-    # the eager machine's noise is torch's own
-    other = Cpu() if here.reduction.noisy else Eager()
-    if other.refuse(here.program, here.reduction, torch.device("cpu")) is not None:
-        return []
-    expected = everything(other, here)
-    found, again = (with_warps(warps, lambda: everything(Cuda(), there)) for _ in range(2))
-    wrong = []
-    if not all(torch.equal(a, b) for a, b in zip(found, again, strict=True)):
-        wrong.append("two runs differ")
-    for one, two in zip(found, expected, strict=True):
-        if not torch.allclose(one.cpu().double(), two.double(), rtol=TOLERANCE[kind], atol=TOLERANCE[kind]):
-            wrong.append(f"unlike the {other.name} machine")
-    return [f"{small.name} {name} {kind} at {warps} warps: {what}" for what in wrong]
+@dataclass(frozen=True)
+class Check:
+    """A case at a small size, twice on the GPU and once by another machine on the CPU; with the second order or not."""
+
+    case: Case
+    semiring: str
+    kind: torch.dtype = torch.float32
+    warps: int = cuda_machine.WARPS
+    bend: bool = False
+
+    @property
+    def name(self) -> str:
+        """What is checked."""
+        kind = str(self.kind).removeprefix("torch.")
+        order = "second order" if self.bend else "gradient"
+        return f"{self.case.family}, {self.semiring}, {kind}, {self.warps} warps, {order}"
+
+    def run(self, place: Place) -> dict[str, Any]:
+        """What is wrong: unlike the other machine, or unlike a second run."""
+        case, ask = place.checked(self.case), everything if self.bend else both
+        there, here = (job_of(case, self.semiring, self.kind, device) for device in (place.device, "cpu"))
+        # the eager machine's noise is torch's own
+        other = Cpu() if here.reduction.noisy else Eager()
+        why = other.refuse(here.program, here.reduction, torch.device("cpu"))
+        if why is not None:
+            return {"found": f"not checked: {why}"}
+        expected = ask(other, here)
+        found, again = (with_warps(self.warps, lambda: ask(Cuda(), there)) for _ in range(2))
+        wrong = []
+        if not all(torch.equal(a, b) for a, b in zip(found, again, strict=True)):
+            wrong.append("two runs differ")
+        near = TOLERANCE[self.kind]
+        for i, (one, two) in enumerate(zip(found, expected, strict=True)):
+            one, two = one.cpu().double(), two.double()
+            if not torch.allclose(one, two, rtol=near, atol=near):
+                off = (one - two).abs().max().item()
+                wrong.append(f"result {i} is off the {other.name} machine's by {off:.1e}")
+        return {"failed": "; ".join(wrong)} if wrong else {"found": "right"}
 
 
-def checks(cases: list[Case]) -> list[tuple[Case, str, torch.dtype, int]]:
-    """Log-sums of all families first; then, of the first family, everything else."""
-    first, usual = cases[0], cuda_machine.WARPS
-    found = [(case, "log", torch.float32, usual) for case in {c.family: c for c in cases}.values()]
-    found += [(first, name, torch.float32, usual) for name in ("max", *OTHERS)]
-    found += [(first, "log", torch.float32, warps) for warps in (1, 8)]
-    return found + [(first, name, torch.float64, usual) for name in ("log", "max", *OTHERS)]
+@dataclass(frozen=True)
+class Timing:
+    """One case and pass of both machines, or of the CUDA machine's launches alone."""
+
+    case: Case
+    semiring: str
+    what: str
+
+    @property
+    def name(self) -> str:
+        """What is timed."""
+        return f"{self.case.name}, {self.semiring}, {self.what}"
+
+    def run(self, place: Place) -> dict[str, Any]:
+        """Medians in milliseconds, the first call (which compiles) left out."""
+        job = job_of(place.timed(self.case), self.semiring, torch.float32, place.device)
+        if self.what == REPLAY:
+            both(Cuda(), job)
+            return {"cuda": milliseconds(captured(lambda: both(Cuda(), job)), place), "eager": None}
+        ours, plain = (milliseconds(lambda m=m: PASSES[self.what](m, job), place) for m in (Cuda(), Eager()))
+        return {"cuda": ours, "eager": plain}
+
+
+def passes(place: Place) -> list[str]:
+    """What is timed; without a GPU nothing can be captured."""
+    return [*PASSES] if place.rehearsed else [*PASSES, REPLAY]
+
+
+PASSES: dict[str, Callable[[Machine, Job], Any]] = {
+    "forward": lambda machine, job: machine.total(job), "forward and backward": both,
+}  # fmt: skip
+REPLAY = "forward and backward, replayed from a graph"
 
 
 def with_warps(warps: int, call: Callable[[], list[Tensor]]) -> list[Tensor]:
@@ -106,93 +182,164 @@ def with_warps(warps: int, call: Callable[[], list[Tensor]]) -> list[Tensor]:
         cuda_machine.WARPS = usual
 
 
-def milliseconds(call: Callable[[], Any]) -> float:
-    """Median of a call on the GPU, the first (which compiles) left out."""
-    call()
-    torch.cuda.synchronize()
-    times, end = [], time.monotonic() + PER_CALL
-    while len(times) < 3 or (time.monotonic() < end and len(times) < 50):
-        start, stop = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
+def captured(call: Callable[[], Any]) -> Callable[[], None]:
+    """The launches of a call, without the code that makes them."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
         call()
-        stop.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(stop))
+    return graph.replay
+
+
+def milliseconds(call: Callable[[], Any], place: Place) -> float:
+    """Median of a call by the clock on the wall, until the device is done."""
+    call()
+    place.wait()
+    times: list[float] = []
+    end = time.monotonic() + PER_CALL
+    while not times or (time.monotonic() < end and len(times) < (1 if place.rehearsed else 50)):
+        start = time.perf_counter()
+        call()
+        place.wait()
+        times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times)
 
 
-def measure(case: Case, semiring: str) -> list[dict[str, Any]]:
-    """One line per pass: times of both machines in milliseconds."""
-    job = job_of(case, SEMIRINGS[semiring], torch.float32, "cuda")
-    passes: dict[str, Callable[[Machine], Any]] = {
-        "forward": lambda machine: machine.total(job),
-        "forward and backward": lambda machine: both(machine, job),
-    }
-    lines = []
-    for name, run in passes.items():
-        ours, plain = (milliseconds(lambda m=m, run=run: run(m)) for m in (Cuda(), Eager()))
-        lines.append({"case": case.name, "semiring": semiring, "pass": name, "cuda": ours, "eager": plain})
-    return lines
+def lines(cases: list[Case], place: Place) -> Iterator[Check | Timing]:
+    """In order of what is most worth knowing: log-sums of all families, their times, everything else, maxima."""
+    firsts = list({case.family: case for case in reversed(cases)}.values())[::-1]
+    yield from (Check(case, "log") for case in firsts)
+    for name in ("log", "max"):
+        yield from (Timing(case, name, what) for case in cases for what in passes(place))
+        if name == "log":
+            yield from (Check(firsts[0], "log", warps=warps) for warps in (1, 8))
+            yield from (Check(case, "max") for case in firsts)
+            yield from (Check(firsts[0], other, bend=True) for other in SEMIRINGS)
+    yield from (Check(firsts[0], other, torch.float64, bend=True) for other in SEMIRINGS)
+    yield from (Check(case, "log", torch.float64, bend=True) for case in firsts[1:])
 
 
-def table(found: dict[str, Any]) -> str:
-    """The Markdown page."""
-    where = found["conditions"]
-    lines = [
-        "# The CUDA machine beside the eager one", "", f"{where['gpu']}, CUDA {where['cuda']}, {where['date']}.",
-        f"{where['versions']}, triton {where['triton']}. float32, median milliseconds.", "",
-        "| case | semiring | pass | cuda | eager | eager / cuda |", "| --- | --- | --- | --- | --- | --- |",
-    ]  # fmt: skip
-    for x in found["times"]:
-        ratio = x["eager"] / x["cuda"]
-        lines.append(
-            f"| {x['case']} | {x['semiring']} | {x['pass']} | {x['cuda']:.3f} | {x['eager']:.3f} | {ratio:.1f} |"
-        )
-    if found["left_out"]:
-        lines += ["", f"Left out for want of time: {', '.join(found['left_out'])}."]
-    return "\n".join(lines) + "\n"
+@dataclass
+class Report:
+    """What is known so far, written to a folder after every line."""
+
+    folder: Path
+    where: dict[str, Any]
+    found: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The lines that went wrong."""
+        return [x for x in self.found if "failed" in x]
+
+    def add(self, line: Check | Timing, result: dict[str, Any], seconds: float) -> None:
+        """A line's result."""
+        kind = "check" if isinstance(line, Check) else "time"
+        self.found.append({"line": kind, "name": line.name, "seconds": round(seconds, 1), **result})
+        self.write()
+
+    def write(self) -> None:
+        """Both files."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        known = {"conditions": self.where, "lines": self.found, "left_out": self.left_out}
+        (self.folder / "gpu.json").write_text(json.dumps(known, indent=1) + "\n")
+        (self.folder / "gpu.md").write_text(self.page())
+
+    def page(self) -> str:
+        """The Markdown page."""
+        where, checks = self.where, [x for x in self.found if x["line"] == "check"]
+        versions = ", ".join(f"{k} {v}" for k, v in where["versions"].items() if v is not None)
+        rows = [
+            "# The CUDA machine beside the eager one", "", f"{where['gpu']}, CUDA {where['cuda']}, {where['date']}.",
+            f"{versions}, triton {where['triton']}. float32, median milliseconds.", "",
+            "| case | cuda | eager | eager / cuda |", "| --- | --- | --- | --- |",
+        ]  # fmt: skip
+        for x in self.found:
+            if "cuda" in x:
+                plain = "| |" if x["eager"] is None else f"{x['eager']:.3f} | {x['eager'] / x['cuda']:.1f} |"
+                rows.append(f"| {x['name']} | {x['cuda']:.3f} | {plain}")
+        rows += ["", "| check | result | seconds |", "| --- | --- | --- |"]
+        rows += [f"| {x['name']} | {x.get('found', 'wrong')} | {x['seconds']} |" for x in checks]
+        for title, names in (
+            ("Failed", [f"{x['name']}: {x['failed']}" for x in self.failed]),
+            ("Left out for want of time", self.left_out),
+        ):
+            if names:
+                rows += ["", f"{title}:", "", *(f"- {name}" for name in names)]
+        return "\n".join(rows) + "\n"
 
 
-def run(families: list[str]) -> dict[str, Any]:
-    """Check every family, then time every case until the budget is spent."""
-    start = time.monotonic()
-    cases = [case for family in families for case in parse(family)]
-    wrong: list[str] = []
-    times: list[dict[str, Any]] = []
-    left_out = []
-    for case, name, kind, warps in checks(cases):
-        if time.monotonic() - start > CHECKS:
-            left_out.append(f"the check of {case.family} {name} {kind} at {warps} warps")
-        else:
-            wrong += check(case, name, kind, warps)
-    if wrong:
-        raise SystemExit("\n".join(["checks failed:", *wrong]))
-    for case in cases:
-        for semiring in SEMIRINGS:
-            if time.monotonic() - start > BUDGET:
-                left_out.append(f"{case.name} {semiring}")
-            else:
-                times += measure(case, semiring)
-    where = {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda, "triton": version("triton")}
-    return {"conditions": conditions() | where, "times": times, "left_out": left_out}
+def attempt(line: Check | Timing, place: Place) -> dict[str, Any]:
+    """A line's result, or how it failed."""
+    try:
+        return line.run(place)
+    except Exception as e:  # whatever happens is what this line has to report
+        said = str(e).strip().splitlines() or [""]
+        return {"failed": f"{type(e).__name__}: {said[-1][:300]}"}
 
 
-def main(arguments: list[str] | None = None) -> None:
+def usable(place: Place) -> bool:
+    """Whether the device still answers; after a fault it does not, in this process."""
+    try:
+        place.wait()
+    except RuntimeError:
+        return False
+    return True
+
+
+def watch(report: Report, now: list[str], budget: float) -> threading.Timer:
+    """End the process should a line hang, with what is known by then."""
+
+    def give_up() -> None:
+        report.found.append({"line": "check", "name": now[0], "seconds": PATIENCE, "failed": "did not come back"})
+        report.write()
+        os._exit(1)
+
+    timer = threading.Timer(budget + PATIENCE, give_up)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def run(families: list[str], place: Place, folder: Path, budget: float = BUDGET) -> Report:
+    """Every line in turn until the budget is spent or the device gone."""
+    start, now = time.monotonic(), [""]
+    gpu = "no GPU: kernels interpreted" if place.rehearsed else torch.cuda.get_device_name()
+    where = conditions() | {"gpu": gpu, "cuda": torch.version.cuda, "triton": version("triton")}
+    report = Report(folder, where)
+    timer, gone = watch(report, now, budget), False
+    for line in lines([case for family in families for case in parse(family)], place):
+        began = time.monotonic()
+        if gone or began - start > budget:
+            report.left_out.append(line.name)
+            continue
+        now[0] = line.name
+        report.add(line, attempt(line, place), time.monotonic() - began)
+        print(f"{time.monotonic() - start:6.1f} s  {json.dumps(report.found[-1])}", flush=True)
+        gone = not usable(place)
+    timer.cancel()
+    report.write()
+    return report
+
+
+def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--cases", default=",".join(CASES), help="families or cases, as for python -m benchmarks")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for gpu.json and gpu.md")
+    parser.add_argument("--seconds", type=float, default=BUDGET, help="after which no line begins")
+    parser.add_argument("--rehearse", action="store_true", help="tiny sizes in Triton's interpreter, on the CPU")
     given = parser.parse_args(arguments)
-    if not torch.cuda.is_available():
-        raise SystemExit("no CUDA device is available: there is nothing to check or time")
     if find_spec("triton") is None:
         raise SystemExit("triton is not installed: pip install 'semiring-struct[cuda]'")
-    found = run(given.cases.split(","))
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n")
-    (given.out / "gpu.md").write_text(table(found))
-    sys.stdout.write(table(found))
+    if given.rehearse and os.environ.get("TRITON_INTERPRET") != "1":
+        raise SystemExit("a rehearsal needs TRITON_INTERPRET=1")
+    if not given.rehearse and not torch.cuda.is_available():
+        raise SystemExit("no CUDA device is available: there is nothing to check or time")
+    report = run(given.cases.split(","), Place("cpu" if given.rehearse else "cuda"), given.out, given.seconds)
+    sys.stdout.write(report.page())
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
