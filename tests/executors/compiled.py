@@ -15,6 +15,7 @@ from triton.compiler import ASTSource
 
 from semiring_struct.executors.cuda import columns as at
 from semiring_struct.executors.cuda import forward, reverse
+from semiring_struct.executors.cuda.encode import SIDE
 from semiring_struct.executors.cuda.machine import warps
 
 TARGET = GPUTarget("cuda", 90, 32)
@@ -28,17 +29,17 @@ KERNELS: dict[str, tuple[Any, dict[str, int]]] = {
     "dual": (reverse.dual, {k: v for k, v in (VALUES | NOISY).items() if k not in ("most", "draw")}),
 }
 WIDE = {"charts", "answer", "scratch", "rule"}
-CONSTANTS = {"LAYOUT": at.LAYOUT, "A": 32, "B": 32, "PULL_A": 32, "PULL_B": 32, "CHAIN": 0}
+CONSTANTS = {"LAYOUT": at.LAYOUT, "A": 32, "B": 32, "PULL_A": 32, "PULL_B": 32, "CHAIN": 0, "PRODUCT": 0}
 
 
-def usage(name: str, kind: str, rule: str, chain: int = 0) -> tuple[int, int, int]:
-    """Registers, stack bytes and shared bytes of a kernel for fields of a kind, with chains of so many cells."""
+def usage(name: str, kind: str, rule: str, chain: int = 0, product: int = 0) -> tuple[int, int, int]:
+    """Registers, stack bytes and shared bytes of a kernel for fields of a kind, with tiles for chains and products."""
     kernel, rules = KERNELS[name]
-    constants = CONSTANTS | {"KIND": rules[rule], "CHAIN": chain}
+    constants = CONSTANTS | {"KIND": rules[rule], "CHAIN": chain, "PRODUCT": product}
     constants = {c: v for c, v in constants.items() if c in kernel.arg_names}
     signature = {a: "*fp64" if a in WIDE else "*i64" if a in ("code", "lengths", "key") else f"*{kind}"
                  for a in kernel.arg_names} | dict.fromkeys(constants, "constexpr")  # fmt: skip
-    shared = warps(kernel, rules[rule], chain)
+    shared = warps(kernel, rules[rule], chain, product)
     options = {"num_warps": shared, "num_stages": 1, "maxnreg": 255, "enable_fp_fusion": True}
     made = triton.compile(ASTSource(kernel, signature, constexprs=constants), target=TARGET, options=options)
     with tempfile.TemporaryDirectory() as folder:
@@ -56,6 +57,7 @@ if __name__ == "__main__":
     for side in ("16", "64"):
         names += [f"{k}-{kind}-{rule}-{side}" for k in ("forward", "reverse") for kind in ("fp32", "fp64")
                   for rule in ("soft", "most")]  # fmt: skip
+    names += [f"{k}-{kind}-soft-0-{SIDE}" for k in ("forward", "reverse") for kind in ("fp32", "fp64")]
     for words in sys.argv[1:] if sys.argv[1:] != ["all"] else names:
         name, kind, rule, *side = words.split("-")
         sys.stdout.write(" ".join(map(str, (words, *usage(name, kind, rule, *map(int, side))))) + "\n")

@@ -16,7 +16,7 @@ from torch import Tensor
 import semiring_struct as ss
 from semiring_struct.executors import Cpu, Eager, Job
 from semiring_struct.executors.cpu import lanes
-from semiring_struct.executors.cpu.matrix import products
+from semiring_struct.executors.matrix import products
 from semiring_struct.inference.door import open_door
 from tests.programs.random_programs import potentials, programs
 from tests.programs.unshipped import Nussinov

@@ -19,10 +19,12 @@ from semiring_struct.inference.door import open_door
 from semiring_struct.ops import one_hot_argmax
 from semiring_struct.semirings import Reduction
 from tests.executors.windows import Overlapping
+from tests.structures.families import Family, chain, grammar
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 REGISTERS, STACK, SHARED = 255, 128, 4096
+DOTS = 40960  # shared bytes where matrices are multiplied, which takes them from there
 
 
 class Own(Reduction):
@@ -49,7 +51,7 @@ def alone(module: str, *words: str, interpret: bool = False) -> str:
 
 
 @needs_triton
-@pytest.mark.parametrize("part", ["scale", "windows", "orders", "chains", "random"])
+@pytest.mark.parametrize("part", ["scale", "windows", "orders", "chains", "products", "random"])
 def test_interpreted_kernels_agree_with_eager(part: str):
     alone("interpreted", part, interpret=True)
 
@@ -62,7 +64,7 @@ def test_interpreted_kernels_draw_what_the_cpu_machine_draws():
 
 @needs_triton
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("part", ["shipped", "others", "more random"])
+@pytest.mark.parametrize("part", ["shipped", "others", "more random", "random products"])
 def test_interpreted_kernels_agree_with_eager_on_more(part: str):
     alone("interpreted", part, interpret=True)
 
@@ -78,20 +80,22 @@ def within_budget(printed: str, count: int) -> None:
     lines = printed.splitlines()
     assert len(lines) == count
     for line in lines:
-        registers, stack, shared = map(int, line.split()[1:])
-        assert registers <= REGISTERS and stack <= STACK and shared <= SHARED, line
+        name, *used = line.split()
+        registers, stack, shared = map(int, used)
+        assert registers <= REGISTERS and stack <= STACK, line
+        assert shared <= (DOTS if name.count("-") == 4 else SHARED), line
 
 
 @needs_triton
 def test_compiles_for_sm_90():
-    within_budget(alone("compiled", "forward-fp32-tsallis", "forward-fp32-soft-64"), 2)
+    within_budget(alone("compiled", "forward-fp32-tsallis", "forward-fp32-soft-64", "forward-fp32-soft-0-32"), 3)
 
 
 @needs_triton
 @pytest.mark.exhaustive
 def test_all_kernels_compile_for_sm_90():
     """Every kernel, for every reduction that it is launched with, in both dtypes."""
-    within_budget(alone("compiled", "all"), 48)
+    within_budget(alone("compiled", "all"), 52)
 
 
 def test_lanes_own_their_cells():
@@ -130,6 +134,16 @@ def test_chains_are_found_in_the_table():
     assert side(chain, torch.zeros(1, 2, 5), torch.zeros(1, 1, 5, 5)) == 0
     assert side(ss.SpanTree(), torch.zeros(1, 5, 5)) == 0
     assert side(Blurred(), torch.zeros(1, 4, 3, 3)) == 0
+
+
+def test_products_are_found_where_tiles_are_not_mostly_padding():
+    """Neither small ones, nor a vector times a matrix."""
+
+    def whether(family: Family) -> bool:
+        return encode(open_door(family.structure, family.draw((1,), seed=0), None).program).product > 0
+
+    assert whether(grammar(9, 12, 12))
+    assert not whether(grammar(4, 3, 3)) and not whether(chain(11, 19, tied=True))
 
 
 def test_tiles_follow_the_loops():

@@ -28,3 +28,17 @@ class Wide(ss.DynamicProgram):
         chart[:, :, ::2] = x[:, ::-1, ::2] * x.permute(4, 0, 2, 3, 1)[:, :, ::2]
         chart[:, :, 1] = x.permute(1, 0, 2, 4, 3)[:, ::-1, 1]
         return (chart.permute(0, 2, 1, 4, 3) * x[:, ::-1]).sum((0, 1, 2, 3, 4))
+
+
+class Matrices(ss.DynamicProgram):
+    """Products of two matrices, turn after turn, with factors that multiply what they make."""
+
+    event_dim = (4,)
+
+    def inside(self, p, x):
+        n = x.shape[0]
+        chart = p.chart(*x.shape)
+        chart[0] = x[0]
+        for i in range(1, n):
+            chart[i] = (chart[i - 1][:, :, :, None] * x[i][:, None]).sum(2) * x[0, 0, :, ::-1]
+        return chart[n - 1].sum((0, 1, 2))

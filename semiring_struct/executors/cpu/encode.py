@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from semiring_struct.executors.cpu import columns as at
-from semiring_struct.executors.cpu.matrix import Product, Side, merged, products
+from semiring_struct.executors.matrix import Product, Side, merged, products
 from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Row, Window, outer
 

@@ -12,6 +12,7 @@ from semiring_struct.executors.cuda import columns as at
 from semiring_struct.executors.cuda.chains import chain_forward
 from semiring_struct.executors.cuda.choices import kept, tile, value, weights
 from semiring_struct.executors.cuda.places import alive, late, reach, target, three, times
+from semiring_struct.executors.cuda.products import product_forward
 
 NO = tl.constexpr(False)
 
@@ -35,7 +36,7 @@ def _fill(here, row, exists, fields, charts, out, KIND: tl.constexpr, A: tl.cons
 @triton.jit
 def forward(
     code, fields, lengths, rule, charts, answer, LAYOUT: tl.constexpr, KIND: tl.constexpr, A: tl.constexpr,
-    B: tl.constexpr, CHAIN: tl.constexpr,
+    B: tl.constexpr, CHAIN: tl.constexpr, PRODUCT: tl.constexpr,
 ):  # fmt: skip
     """All charts and the answer of one instance; `fields` holds those of an instance one after the other."""
     b = tl.program_id(0).to(tl.int64)
@@ -53,7 +54,14 @@ def forward(
         for turn in range(turns):
             here = (code, turn, own, rule, b)
             for row in range(tl.load(code + block + at.FIRST_ROW), tl.load(code + block + at.END_ROW), at.ROW):
-                _fill(here, row, every, fields, charts, charts, KIND, A, B)
+                if PRODUCT > 0:
+                    product = tl.load(code + row + at.AS_PRODUCT)
+                    if product > 0:
+                        product_forward(here, product, fields, charts, PRODUCT)
+                    else:
+                        _fill(here, row, every, fields, charts, charts, KIND, A, B)
+                else:
+                    _fill(here, row, every, fields, charts, charts, KIND, A, B)
     last = tl.load(code + at.ANSWER)
     there = (code, 0, own, rule, b)
     for row in range(tl.load(code + last + at.FIRST_ROW), tl.load(code + last + at.END_ROW), at.ROW):

@@ -97,9 +97,10 @@ class _Run:
         """Launch a kernel over the fields, the lengths and its buffers."""
         (high, wide), (pull_high, pull_wide) = self.code.tile, self.code.pull_tile
         chain = self.code.chain if self.rule.kind in (at.SOFT, at.MOST) else 0
-        sizes = {"A": high, "B": wide, "PULL_A": pull_high, "PULL_B": pull_wide, "CHAIN": chain}
+        product = self.code.product if self.rule.kind == at.SOFT else 0
+        sizes = {"A": high, "B": wide, "PULL_A": pull_high, "PULL_B": pull_wide, "CHAIN": chain, "PRODUCT": product}
         tiles = {name: size for name, size in sizes.items() if name in kernel.arg_names}
-        shared = warps(kernel, self.rule.kind, chain)
+        shared = warps(kernel, self.rule.kind, chain, product)
         with torch.cuda.device_of(self.fields):
             kernel[(self.batch,)](
                 self.words, self.fields, self.lengths, _settings(self.rule, self.device), *buffers, LAYOUT=at.LAYOUT,
@@ -139,9 +140,9 @@ class _Run:
         return [s.clone(memory_format=torch.contiguous_format) for s in slopes.split(sizes, 1)]
 
 
-def warps(kernel: Any, kind: int, chain: int) -> int:
+def warps(kernel: Any, kind: int, chain: int, product: int) -> int:
     """How many warps share a tile: by the registers that compiled kernels were seen to use."""
-    heavy = kind in (at.TSALLIS, at.GUMBEL) or chain > 32 or "seed_dot" in kernel.arg_names
+    heavy = kind in (at.TSALLIS, at.GUMBEL) or chain > 32 or product > 0 or "seed_dot" in kernel.arg_names
     return 2 * WARPS if heavy else WARPS
 
 
@@ -192,7 +193,7 @@ class Cuda(Machine):
         from semiring_struct.executors.cuda.reverse import reverse
 
         run = _Run(job, rule_of(job.reduction))
-        slopes, adjoint = torch.zeros_like(run.fields), run.zeros(job.program.cells)
+        slopes, adjoint = torch.zeros_like(run.fields), run.zeros(run.code.adjoints)
         run.go(reverse, run.key(), charts.contiguous(), run.flat(seed), run.scratch(), adjoint, slopes)
         return run.split(slopes)
 
@@ -208,7 +209,7 @@ class Cuda(Machine):
         run.go(tangent, charts, moved, dots, rise)
         if not rule.jumps:
             run.rule = rule
-            still, one, two = run.zeros(run.out), run.zeros(cells), run.zeros(cells)
+            still, one, two = run.zeros(run.out), run.zeros(run.code.adjoints), run.zeros(run.code.adjoints)
             run.go(dual, run.key(), charts, run.flat(seed), run.scratch(), one, bent, moved, dots, still, two)
         return [run.shaped(rise), *run.split(bent)]
 

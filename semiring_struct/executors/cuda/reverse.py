@@ -24,6 +24,7 @@ from semiring_struct.executors.cuda.places import (
     times,
     times_all,
 )  # fmt: skip
+from semiring_struct.executors.cuda.products import product_reverse
 
 NONE, ONE, YES, NO = tl.constexpr(0), tl.constexpr(1), tl.constexpr(True), tl.constexpr(False)
 
@@ -111,12 +112,13 @@ def _add(to, mine, gained):
 
 @triton.jit
 def _pull(
-    here, row, pull, exists, fields, charts, tangents, dots, scratch, source, source_dot, adjoint, adjoint_dot, slopes,
+    here, pull, exists, fields, charts, tangents, dots, scratch, source, source_dot, adjoint, adjoint_dot, slopes,
     DUAL: tl.constexpr, KIND: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
 ):  # fmt: skip
     """Every cell of a factor collects its share of the adjoints `source` of a row's cells."""
     code, turn, own = here[0], here[1], here[2]
     narrow = fields.dtype.element_ty
+    row = tl.load(code + pull + at.OF_ROW)
     lanes = tl.where(exists, tl.load(code + pull + at.LANES), 0).to(tl.int32)
     tied = tl.load(code + pull + at.TIED).to(tl.int32)
     term, f = tl.load(code + pull + at.OF_TERM), tl.load(code + pull + at.TO_FACTOR)
@@ -160,20 +162,29 @@ def _pull(
 def _back(
     here, row, exists, fields, charts, tangents, dots, scratch, source, source_dot, adjoint, adjoint_dot, slopes,
     DUAL: tl.constexpr, KIND: tl.constexpr, A: tl.constexpr, B: tl.constexpr, PULL_A: tl.constexpr,
-    PULL_B: tl.constexpr,
+    PULL_B: tl.constexpr, PRODUCT: tl.constexpr,
 ):  # fmt: skip
     """Pass the adjoints of a row's cells on to all its factors."""
     code = here[0]
-    _keep(here, row, exists, fields, charts, tangents, dots, scratch, DUAL, KIND, A, B)
-    for pull in range(tl.load(code + row + at.FIRST_PULL), tl.load(code + row + at.END_PULL), at.PULL):
+    first, end = tl.load(code + row + at.FIRST_PULL), tl.load(code + row + at.END_PULL)
+    if PRODUCT > 0:
+        product = tl.load(code + row + at.AS_PRODUCT)
+        if product > 0:
+            product_reverse(here, product, fields, charts, adjoint, PRODUCT)
+            first, end = tl.load(code + product + at.FIRST_OF_PULLS), tl.load(code + product + at.END_OF_PULLS)
+        else:
+            _keep(here, row, exists, fields, charts, tangents, dots, scratch, DUAL, KIND, A, B)
+    else:
+        _keep(here, row, exists, fields, charts, tangents, dots, scratch, DUAL, KIND, A, B)
+    for pull in range(first, end, at.PULL):
         if tl.load(code + pull + at.TIED) == 1:
             _pull(
-                here, row, pull, exists, fields, charts, tangents, dots, scratch, source, source_dot, adjoint,
+                here, pull, exists, fields, charts, tangents, dots, scratch, source, source_dot, adjoint,
                 adjoint_dot, slopes, DUAL, KIND, PULL_A * PULL_B, ONE,
             )  # fmt: skip
         else:
             _pull(
-                here, row, pull, exists, fields, charts, tangents, dots, scratch, source, source_dot, adjoint,
+                here, pull, exists, fields, charts, tangents, dots, scratch, source, source_dot, adjoint,
                 adjoint_dot, slopes, DUAL, KIND, PULL_A, PULL_B,
             )  # fmt: skip
 
@@ -182,7 +193,7 @@ def _back(
 def _sweep(
     code, own, rule, key, fields, charts, tangents, dots, scratch, seed, seed_dot, adjoint, adjoint_dot, slopes,
     DUAL: tl.constexpr, KIND: tl.constexpr, A: tl.constexpr, B: tl.constexpr, PULL_A: tl.constexpr,
-    PULL_B: tl.constexpr, CHAIN: tl.constexpr,
+    PULL_B: tl.constexpr, CHAIN: tl.constexpr, PRODUCT: tl.constexpr,
 ):  # fmt: skip
     """The table backwards, from the answer."""
     there = (code, 0, own, rule, key)
@@ -190,7 +201,7 @@ def _sweep(
     for row in range(tl.load(code + last + at.FIRST_ROW), tl.load(code + last + at.END_ROW), at.ROW):
         _back(
             there, row, alive(code, own), fields, charts, tangents, dots, scratch, seed, seed_dot, adjoint,
-            adjoint_dot, slopes, DUAL, KIND, A, B, PULL_A, PULL_B,
+            adjoint_dot, slopes, DUAL, KIND, A, B, PULL_A, PULL_B, NONE,
         )  # fmt: skip
     every = tl.load(code + at.SIDES) >= 0
     first, end = tl.load(code + at.FIRST_BLOCK), tl.load(code + at.END_BLOCK)
@@ -207,7 +218,7 @@ def _sweep(
             for r in range(at.ROW, end_row - first_row + at.ROW, at.ROW):
                 _back(
                     here, end_row - r, every, fields, charts, tangents, dots, scratch, adjoint, adjoint_dot, adjoint,
-                    adjoint_dot, slopes, DUAL, KIND, A, B, PULL_A, PULL_B,
+                    adjoint_dot, slopes, DUAL, KIND, A, B, PULL_A, PULL_B, PRODUCT,
                 )  # fmt: skip
 
 
@@ -215,20 +226,20 @@ def _sweep(
 def reverse(
     code, fields, lengths, rule, key, charts, seed, scratch, adjoint, slopes, LAYOUT: tl.constexpr,
     KIND: tl.constexpr, A: tl.constexpr, B: tl.constexpr, PULL_A: tl.constexpr, PULL_B: tl.constexpr,
-    CHAIN: tl.constexpr,
+    CHAIN: tl.constexpr, PRODUCT: tl.constexpr,
 ):  # fmt: skip
     """`seed` times the gradient of one instance's answer, added to `slopes`; `adjoint` starts as zeros."""
     b = tl.program_id(0).to(tl.int64)
     fields += b * tl.load(code + at.FIELDS)
     slopes += b * tl.load(code + at.FIELDS)
     charts += b * tl.load(code + at.CELLS)
-    adjoint += b * tl.load(code + at.CELLS)
+    adjoint += b * tl.load(code + at.ADJOINTS)
     seed += b * tl.load(code + at.OUT)
     scratch += b * tl.load(code + at.ROOM) * at.PLANES
     own = lengths + b * tl.load(code + at.SIDES)
     _sweep(
         code, own, rule, tl.load(key) + (b << 32), fields, charts, fields, charts, scratch, seed, seed, adjoint,
-        adjoint, slopes, NO, KIND, A, B, PULL_A, PULL_B, CHAIN,
+        adjoint, slopes, NO, KIND, A, B, PULL_A, PULL_B, CHAIN, PRODUCT,
     )  # fmt: skip
 
 
@@ -245,13 +256,13 @@ def dual(
     tangents += b * tl.load(code + at.FIELDS)
     charts += b * tl.load(code + at.CELLS)
     dots += b * tl.load(code + at.CELLS)
-    adjoint += b * tl.load(code + at.CELLS)
-    adjoint_dot += b * tl.load(code + at.CELLS)
+    adjoint += b * tl.load(code + at.ADJOINTS)
+    adjoint_dot += b * tl.load(code + at.ADJOINTS)
     seed += b * tl.load(code + at.OUT)
     seed_dot += b * tl.load(code + at.OUT)
     scratch += b * tl.load(code + at.ROOM) * at.PLANES
     own = lengths + b * tl.load(code + at.SIDES)
     _sweep(
         code, own, rule, tl.load(key) + (b << 32), fields, charts, tangents, dots, scratch, seed, seed_dot, adjoint,
-        adjoint_dot, slopes, YES, KIND, A, B, PULL_A, PULL_B, NONE,
+        adjoint_dot, slopes, YES, KIND, A, B, PULL_A, PULL_B, NONE, NONE,
     )  # fmt: skip
