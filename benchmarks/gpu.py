@@ -248,7 +248,7 @@ class Report:
     def page(self) -> str:
         """The Markdown page."""
         where, checks = self.where, [x for x in self.found if x["line"] == "check"]
-        versions = ", ".join(f"{k} {v}" for k, v in where["versions"].items() if v is not None)
+        versions = ", ".join(f"{k} {v}" for k, v in where["versions"].items() if v not in (None, "not installed"))
         rows = [
             "# The CUDA machine beside the eager one", "", f"{where['gpu']}, CUDA {where['cuda']}, {where['date']}.",
             f"{versions}, triton {where['triton']}. float32, median milliseconds.", "",
