@@ -194,8 +194,10 @@ def test_labels(family: Family, dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("samples", [1, 255, 259])
-@pytest.mark.parametrize("family", [chain(30, 4), segments(15, 4, 3), alignment(7, 9)], ids=str)
+@pytest.mark.parametrize("samples", [1, 255, walks.CROWD + 3])
+@pytest.mark.parametrize(
+    "family", [chain(30, 4), chain(5, 19), chain(3, 40, tied=True), segments(15, 4, 3), alignment(7, 9)], ids=str
+)
 def test_labels_of_many_draws(family: Family, samples: int, monkeypatch: pytest.MonkeyPatch):
     door = drawn(family, 3, torch.float64)
     code = door.structure.label_code(door.sizes)
@@ -220,6 +222,18 @@ def test_threads_share_an_instance(monkeypatch: pytest.MonkeyPatch):
     alone = walks.draws(job, charts, SEED, 1001)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     same(walks.draws(job, charts, SEED, 1001), alone, 2)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_threads_share_the_labels_of_an_instance(batch: int, monkeypatch: pytest.MonkeyPatch):
+    door = drawn(chain(20, 3), batch, torch.float32)
+    _, job, charts = started(door, LOG, monkeypatch)
+    code = door.structure.label_code(door.sizes)
+    assert code is not None
+    alone = walks.drawn_labels(job, charts, SEED, 1001, Code(code.fields, code.size))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    shared = walks.drawn_labels(job, charts, SEED, 1001, Code(code.fields, code.size))
+    assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
 
 
 def test_an_instance_without_structures_is_marked_and_leaves_others_alone(monkeypatch: pytest.MonkeyPatch):

@@ -14,18 +14,19 @@ from semiring_struct.programs.derivations import Derivations, derivations
 from semiring_struct.programs.program import Program
 
 # columns of `head`
-FIRST, COUNT, ROW, COLUMNS = range(4)
+FIRST, COUNT, ROW, DENSE, COLUMNS = range(5)
 LARGEST = np.iinfo(np.int32).max
 UNEVEN = LARGEST
 
 
 class Cells(NamedTuple):
-    """`programs.Derivations` for compiled code: addresses of arrays of int32 (`dense`: int64), then numbers.
+    """`programs.Derivations` for compiled code: addresses of arrays of int32, then numbers.
 
-    `head[x]` is a cell's first alternative, their number and its row; `dense[x]` is where its alternatives start when
-    those of all cells lie one after the other. The alternatives of term `t` of row `r` are numbers `bounds[r, t] ..
-    bounds[r, t + 1] - 1` of each cell; slot `q` moves by `stride[r, t, q]` from one to the next, or by what `move` says
-    where that is UNEVEN. The rest is as in `Derivations`; the answer is the last cell, number `cells`.
+    `head[x]` is a cell's first alternative, their number, its row, and where its alternatives start when those of all
+    cells lie one after the other (LARGEST where that is more: these are never kept). The alternatives of term `t` of
+    row `r` are numbers `bounds[r, t] .. bounds[r, t + 1] - 1` of each cell; slot `q` moves by `stride[r, t, q]` from
+    one to the next, or by what `move` says where that is UNEVEN. The rest is as in `Derivations`; the answer is the
+    last cell, number `cells`.
     """
 
     head: int
@@ -36,7 +37,6 @@ class Cells(NamedTuple):
     bounds: int
     stride: int
     buffers: int
-    dense: int
     terms: int
     slots: int
     chart_slots: int
@@ -46,13 +46,17 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class Charted:
-    """`cells`, the arrays that these point into, each slot's buffer, the largest and the total number of choices."""
+    """`cells`, the arrays that these point into, and each slot's buffer.
+
+    `most` is the largest number of choices of a cell, `choices` that of the answer, `width` that of all cells.
+    """
 
     cells: Cells
     held: tuple[Tensor, ...]
     buffers: tuple[int, ...]
     most: int
     width: int
+    choices: int
 
     @property
     def field_slots(self) -> tuple[int, ...]:
@@ -68,11 +72,12 @@ def cells_of(program: Program) -> Charted | None:
         return None
     rows, row = np.unique(np.stack([d.first, d.count]), axis=1, return_inverse=True)
     bounds, stride = _rows(d, rows)
-    head = np.stack([d.first, d.count, row.reshape(-1)], 1)
+    head = np.stack([d.first, d.count, row.reshape(-1), np.minimum(d.dense, LARGEST)], 1)
     arrays = head, d.base, d.alias, d.term, d.move, bounds, stride, np.array(d.slots)
-    held = (*(torch.from_numpy(a).to(torch.int32).contiguous() for a in arrays), torch.from_numpy(d.dense))
+    held = tuple(torch.from_numpy(a).to(torch.int32).contiguous() for a in arrays)
     sizes = d.base.shape[1], d.base.shape[2], d.chart_slots, d.cells, d.longest
-    return Charted(Cells._make((*(a.data_ptr() for a in held), *sizes)), held, d.slots, d.most, d.width)
+    cells = Cells._make((*(a.data_ptr() for a in held), *sizes))
+    return Charted(cells, held, d.slots, d.most, d.width, int(d.count[-1]))
 
 
 def _rows(d: Derivations, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

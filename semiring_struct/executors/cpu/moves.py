@@ -63,6 +63,19 @@ def _weights(w, head, p, far, k, n, top, sharpness, mass):
 
 
 @loose
+def _running(w, head, p, far, k, n, top, mass):
+    """The running sums of the exponentials of a cell's alternatives less `top`."""
+    alone()
+    for j in range(n):
+        mass[j] = 0
+    for i in range(k):
+        v, line, out = head[i], ahead(p, i * far), ahead(w, i * n)
+        for j in range(n):
+            mass[j] += exp(v + line[j] - top[j])
+            out[j] = mass[j]
+
+
+@loose
 def _written(q, far, w, k, n, factor, shares):
     """`q = w * factor`, and its sum over each line added to the head's shares."""
     alone()
@@ -101,6 +114,17 @@ def move_values(rule, code, state, row, spot, shift, v, like):
     settle(v, top, n, shift, cast(-np.inf, like), cast(0, like))
     _masses(head, p, f[col.E2], k, n, top, cast(1 / rule.temperature, like), mass)
     add_logs(v, mass, n, t)
+
+
+@inner
+def move_sums(w, code, state, row, spot, like):
+    """The running sums of the exponentials of a tile's alternatives, each cell's less the largest of them."""
+    f, n, k = ahead(code, row[col.AS_MOVE]), spot.count, row[col.ALTERNATIVES]
+    head, top = pointer(state[col.HEAD_NARROW], like), pointer(state[col.TOP], like)
+    p = ahead(field(state, col.FIELDS_NOW, f[col.BUFFER], like), place(code, state, f, spot))
+    _tops(head, p, f[col.E2], k, n, top)
+    settle(wide(state, col.CREST), top, n, 0.0, cast(-np.inf, like), cast(0, like))
+    _running(w, head, p, f[col.E2], k, n, top, pointer(state[col.NORM], like))
 
 
 @inner

@@ -93,6 +93,45 @@ def _not_above(context, p, n, goal):
     return types.int64(p, types.int64, goal), build
 
 
+def _stream(context, p, n, x):
+    """Write number `n` past the caches, which what is not read again soon would only fill."""
+
+    def build(target, builder, signature, args):
+        store = builder.store(args[2], builder.gep(args[0], [args[1]]))
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return target.get_dummy_value()
+
+    return types.none(p, types.int64, p.dtype), build
+
+
+SQUARE = 8  # lines and columns of what `turn` reads
+
+
+def _turn(context, out, apart, x, pitch):
+    """Write a square of numbers with its lines as columns: from lines `pitch` apart to lines `apart`.
+
+    Blocks of 1, 2, 4 numbers on either side of the diagonal change places in turn, in lines held by vectors.
+    """
+
+    def build(target, builder, signature, args):
+        out, apart, x, pitch = args
+        line, bits = ir.VectorType(x.type.pointee, SQUARE), signature.args[0].dtype.bitwidth
+        where = [builder.gep(x, [builder.mul(pitch, pitch.type(i))]) for i in range(SQUARE)]
+        lines = [builder.load(builder.bitcast(p, line.as_pointer()), align=bits // 8) for p in where]
+        for side in (1, 2, 4):
+            upper = [c + SQUARE - side if c & side else c for c in range(SQUARE)]
+            for i in [i for i in range(SQUARE) if not i & side]:
+                pair = lines[i], lines[i + side]
+                for j, block in ((i, upper), (i + side, [c + side for c in upper])):
+                    lines[j] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), block))
+        for i, numbers in enumerate(lines):
+            to = builder.gep(out, [builder.mul(apart, apart.type(i))])
+            builder.store(numbers, builder.bitcast(to, line.as_pointer()), align=bits // 8)
+        return target.get_dummy_value()
+
+    return types.none(out, types.int64, x, types.int64), build
+
+
 def _alone(context):
     """Said in a function's body: it is called, not copied into its callers, which keeps compilation short."""
 
@@ -108,6 +147,8 @@ pointer: Any = intrinsic(_pointer)
 ahead: Any = intrinsic(_ahead)
 either: Any = intrinsic(_either)
 not_above: Any = intrinsic(_not_above)
+turn: Any = intrinsic(_turn)
+stream: Any = intrinsic(_stream)
 STEP = np.uint64(0x9E3779B97F4A7C15)
 
 

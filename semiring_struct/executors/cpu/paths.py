@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semiring_struct.executors.cpu.cells import COLUMNS, COUNT
+from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, DENSE
 from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer, random_bits
 from semiring_struct.executors.cpu.steps import Ink, Instance, choices, follow, largest, mark, opened, scores, search
 
@@ -52,7 +52,6 @@ class Work(NamedTuple):
 
     Of `group` paths side by side `queue (longest + 1, group)` holds the cells that wait, `filled` how many have been
     queued, `labels` are `(group, width + 1)`. `marks` are the choices of all `known` cells if they are kept, or of one.
-    `places`, `goals` and `picked`, `(group,)`, are for `hops`, where labels lie the other way round.
     """
 
     x: int
@@ -62,9 +61,6 @@ class Work(NamedTuple):
     labels: int
     marks: int
     known: int
-    places: int
-    goals: int
-    picked: int
     group: int
     keep: int
 
@@ -84,9 +80,6 @@ class Bench(NamedTuple):
     labels: Any
     marks: Any
     known: Any
-    places: Any
-    goals: Any
-    picked: Any
     count: int
     width: int
     group: int
@@ -102,7 +95,6 @@ def bench_of(record, work, like):
         pointer(record.feasible, flag), pointer(record.labels, 0), pointer(record.used, 0), pointer(record.codes, 0),
         pointer(record.slots, small), pointer(work.x, 0.0), pointer(work.chances, like), pointer(work.queue, small),
         pointer(work.filled, 0), pointer(work.labels, small), pointer(work.marks, one), pointer(work.known, flag),
-        pointer(work.places, np.uint64(0)), pointer(work.goals, one), pointer(work.picked, small),
         record.count, record.width, work.group, work.keep, like,
     )  # fmt: skip
 
@@ -188,7 +180,7 @@ def _step(table, own, bench, batch, step, first, count, seed):
             cell = np.int64(queue[j])
         if bench.keep:
             state = np.int64(bench.known[cell])
-            marks = ahead(bench.marks, table.dense[cell])
+            marks = ahead(bench.marks, np.int64(table.head[cell * COLUMNS + DENSE]))
         if state == UNKNOWN:
             state = weigh(table, own, cell, bench, marks)
             bench.known[cell if bench.keep else 0] = state

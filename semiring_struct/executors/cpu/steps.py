@@ -39,7 +39,6 @@ class Table(NamedTuple):
     bounds: Any
     stride: Any
     buffers: Any
-    dense: Any
     terms: int
     slots: int
     chart_slots: int
@@ -81,7 +80,7 @@ def opened(cells):
     return Table(
         pointer(cells.head, i), pointer(cells.base, i), pointer(cells.alias, i), pointer(cells.term, i),
         pointer(cells.move, i), pointer(cells.bounds, i), pointer(cells.stride, i), pointer(cells.buffers, i),
-        pointer(cells.dense, 0), cells.terms, cells.slots, cells.chart_slots, cells.cells, cells.longest,
+        cells.terms, cells.slots, cells.chart_slots, cells.cells, cells.longest,
     )  # fmt: skip
 
 

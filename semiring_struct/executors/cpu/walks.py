@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from semiring_struct.executors.cpu import columns as at
 from semiring_struct.executors.cpu.cells import Charted, cells_of
-from semiring_struct.executors.cpu.hops import hop_draws
+from semiring_struct.executors.cpu.edges import edges_of, write_lines
+from semiring_struct.executors.cpu.encode import encode
+from semiring_struct.executors.cpu.hops import FEW, Crowd, Ways, hop_draws
 from semiring_struct.executors.cpu.memory import empty
 from semiring_struct.executors.cpu.native import WIDE
 from semiring_struct.executors.cpu.paths import Record, Source, Work, walk_best, walk_draws
 from semiring_struct.executors.cpu.ranks import HEADER, LOSSES, STATE, Ranking, room, walk_k_best
+from semiring_struct.executors.cpu.state import State, address
 from semiring_struct.executors.cpu.threads import share_out
 from semiring_struct.executors.eager.local import Buffers
 from semiring_struct.executors.eager.paths import Walk
 from semiring_struct.executors.machine import Code, Job, Paths
 
 GROUP = 64  # paths that take their steps side by side: the processor works on several of them at once
-CROWD = 256  # the same where they are at one place each: more of them find in the cache what others have read
+CROWD = 1024  # the same where they are at one place each: more of them find in the cache what others have read
 TABLE_BYTES = 1 << 28  # no thread keeps more choices than this
+SPEEDUP = 3  # cells weighed side by side in the time that one takes by itself
+LINE = 16  # paths whose lines share a line of the cache: rows of a trail are that much apart, or meet in its places
 SMALL = 1 << 10  # steps that one thread does in less time than it takes to wake another
 
 
@@ -80,7 +86,7 @@ def k_best_labels(job: Job, charts: Tensor, k: int, code: Code) -> tuple[Tensor,
 
 @dataclass
 class _Run:
-    """One walk; `held` keeps alive what addresses point to."""
+    """One walk; `held` keeps alive what addresses point to, `says` is how many pairs of labels a slot writes."""
 
     job: Job
     charts: Tensor
@@ -90,12 +96,14 @@ class _Run:
         if table is None:
             raise RuntimeError("a program whose addresses outgrow 32 bits walks with the eager machine")
         self.table: Charted = table
+        self.says: dict[int, int] = {}
         self.batch, self.kind = len(self.charts), self.job.fields[0].dtype
         self.like = np.float32(0) if self.kind == torch.float32 else np.float64(0)
         walk = Walk(self.job.program, Buffers(self.job.fields, self.charts), self.job.lengths)
-        where = [[f.data_ptr(), f.stride(0) * f.element_size()] for f in self.job.fields]
-        address, stride = (_longs(column) for column in zip(*where, strict=True))
-        self.held = [walk.root.to(torch.int32).contiguous(), walk.empty, self.charts.contiguous(), address, stride]
+        places = [(f.data_ptr(), f.stride(0) * f.element_size()) for f in self.job.fields]
+        where = [_longs(column) for column in zip(*places, strict=True)]
+        self.charts = self.charts.contiguous()
+        self.held = [walk.root.to(torch.int32).contiguous(), walk.empty, self.charts, *where]
         self.source = Source._make((*(t.data_ptr() for t in self.held), self.batch))
 
     def _record(self, paths: int, labels: Tensor, used: Sequence[int], codes: Sequence, slots: Sequence[int]) -> None:
@@ -127,22 +135,19 @@ class _Run:
                 codes[f] = [written.data_ptr(), q, n]
         slots = [q for q, f in enumerate(self.table.buffers) if q < cells.chart_slots or code.fields[f] is not None]
         self._record(paths, out, [0] * len(self.table.buffers), codes, slots)
+        self.says = {q: codes[self.table.buffers[q]][1] for q in slots if q >= cells.chart_slots}
         return out
 
     def _work(self, group: int, keep: bool) -> tuple[Work, list[Tensor]]:
         most, cells = max(self.table.most, 1), self.table.cells
-        mark = torch.int32 if self.kind == torch.float32 else torch.int64
         own = [
             torch.empty(most, dtype=torch.float64),
             torch.empty(most, dtype=self.kind),
             torch.empty((cells.longest + 1, group), dtype=torch.int32),
             torch.zeros(group, dtype=torch.int64),
             torch.empty((group, self.record.width + 1), dtype=torch.int32),
-            torch.empty((self.table.width if keep else most) + WIDE, dtype=mark),
+            torch.empty((self.table.width if keep else most) + WIDE, dtype=_mark(self.kind)),
             torch.zeros(cells.cells + 1, dtype=torch.uint8),
-            torch.empty(group, dtype=torch.int64),
-            torch.empty(group, dtype=mark),
-            torch.empty(group, dtype=torch.int32),
         ]
         return Work._make((*(t.data_ptr() for t in own), group, int(keep))), own
 
@@ -179,19 +184,56 @@ class _Run:
 
     def draws(self, seed: Tensor, samples: int) -> None:
         """`samples` draws of every instance, the samples of one shared out where instances are few."""
-        pieces, key = -(-torch.get_num_threads() // max(self.batch, 1)), int(seed.numpy()[0])
+        pieces, cells = -(-torch.get_num_threads() // max(self.batch, 1)), self.table.cells
         keep = samples > 1 and 0 < self.table.width * self.like.itemsize <= TABLE_BYTES
-        charts = self.table.cells.chart_slots
-        hops = keep and self.record.width > 0 and charts < 2 and self.record.count > charts
-        run, most = (hop_draws, CROWD) if hops else (walk_draws, GROUP)
-        group = max(1, min(most, samples))
+        hops = keep and bool(self.says) and cells.chart_slots < 2
+        hops &= cells.cells <= samples // pieces * cells.longest * SPEEDUP
+        rest = self.like, int(seed.numpy()[0]), samples, pieces
+        piece = self._hopping(rest) if hops else self._walking(rest, keep)
+        share_out(piece, self.batch * pieces, self.batch * samples * cells.longest < SMALL)
+
+    def _walking(self, rest: tuple, keep: bool) -> Callable[[int, int], None]:
+        group = max(1, min(GROUP, rest[2]))
 
         def piece(start: int, end: int) -> None:
             work, _own = self._work(group, keep)
-            rest = work, self.like, key, samples, pieces, start, end
-            run(self.table.cells, self.source, self.record, *rest)
+            walk_draws(self.table.cells, self.source, self.record, work, *rest, start, end)
 
-        share_out(piece, self.batch * pieces, self.batch * samples * self.table.cells.longest < SMALL)
+        return piece
+
+    def _hopping(self, rest: tuple) -> Callable[[int, int], None]:
+        """Draws that read one cell at a time, the choices of all cells weighed beforehand."""
+        edges, cells, slots = edges_of(self.job.program), self.table.cells, list(self.says)
+        pairs, by_choice = edges.pairs(slots, list(self.says.values())), bool(edges.moves[slots].any())
+        lines = torch.empty((pairs, self.table.width if by_choice else cells.cells, 2), dtype=torch.int32)
+        ways = Ways(edges.following.data_ptr(), lines.data_ptr(), lines.shape[1], pairs, int(by_choice))
+        write_lines(cells, self.record, *ways[1:])
+        self.held.append(lines)
+
+        def piece(start: int, end: int) -> None:
+            crowd, _own = self._crowd(max(1, min(CROWD, rest[2])), pairs)
+            hop_draws(cells, ways, self.source, self.record, crowd, *rest, start, end)
+
+        return piece
+
+    def _crowd(self, group: int, pairs: int) -> tuple[Crowd, list]:
+        code, pitch, mark = encode(self.job.program), group + LINE, _mark(self.kind)
+        state = State(code, self.kind, 0)
+        state.batched(at.CHARTS_ALL, self.charts)
+        state.batched(at.LENGTHS_ALL, self.job.lengths.to(torch.int64).contiguous())
+        state.bank(at.FIELDS_ALL, at.FIELDS_NOW, self.job.fields)
+        own = [
+            torch.empty(self.table.width + WIDE, dtype=mark),
+            torch.empty((self.table.choices, pairs, 2), dtype=torch.int32),
+            torch.empty(group, dtype=torch.int32),
+            torch.empty(group, dtype=torch.int32),
+            torch.empty(group, dtype=mark),
+            torch.empty((self.table.cells.longest, pitch), dtype=torch.int32),
+            torch.empty(pitch, dtype=torch.int32),
+            torch.empty((FEW, self.record.width + 1), dtype=torch.int64),
+        ]
+        where = address(code), address(state.words), *(t.data_ptr() for t in own)
+        return Crowd._make((*where, group, pitch)), [*own, state]
 
     def paths(self, used: list[Tensor]) -> Paths:
         """What was written down as entries."""
@@ -200,3 +242,8 @@ class _Run:
 
 def _longs(values: Sequence) -> Tensor:
     return torch.tensor(values, dtype=torch.int64)
+
+
+def _mark(kind: torch.dtype) -> torch.dtype:
+    """What marks are made of beside fields of one kind."""
+    return torch.int32 if kind == torch.float32 else torch.int64
