@@ -56,17 +56,17 @@ class Stopwatch(executors.Machine):
         """Timed."""
         return self._timed(lambda m: m.curvature(job, charts, seed, tangents), job.program, job.reduction)
 
-    def best(self, job: executors.Job, charts: Tensor) -> executors.Paths:
+    def best(self, job: executors.Job) -> executors.Paths:
         """Timed."""
-        return self._timed(lambda m: m.best(job, charts), job.program, job.reduction)
+        return self._timed(lambda m: m.best(job), job.program, job.reduction)
 
     def draws(self, job: executors.Job, charts: Tensor, seed: Tensor, samples: int) -> executors.Paths:
         """Timed."""
         return self._timed(lambda m: m.draws(job, charts, seed, samples), job.program, job.reduction)
 
-    def best_labels(self, job: executors.Job, charts: Tensor, code: executors.Code) -> tuple[Tensor, Tensor]:
+    def best_labels(self, job: executors.Job, code: executors.Code) -> tuple[Tensor, Tensor]:
         """Timed."""
-        return self._timed(lambda m: m.best_labels(job, charts, code), job.program, job.reduction)
+        return self._timed(lambda m: m.best_labels(job, code), job.program, job.reduction)
 
     def drawn_labels(
         self, job: executors.Job, charts: Tensor, seed: Tensor, samples: int, code: executors.Code

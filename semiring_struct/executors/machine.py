@@ -109,8 +109,8 @@ class Machine(ABC):
         """The total's derivative along `tangents` `(batch, *out)`, then `seed` times the Hessian times `tangents`."""
 
     @abstractmethod
-    def best(self, job: Job, charts: Tensor) -> Paths:
-        """One best derivation per instance (charts of maxima)."""
+    def best(self, job: Job) -> Paths:
+        """One best derivation per instance, the first alternative on ties (a job of maxima)."""
 
     @abstractmethod
     def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
@@ -130,9 +130,9 @@ class Machine(ABC):
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """The k derivations of largest key per instance, path `i * batch + b` the i-th of instance `b`; see `Grow`."""
 
-    def best_labels(self, job: Job, charts: Tensor, code: Code) -> tuple[Tensor, Tensor]:
+    def best_labels(self, job: Job, code: Code) -> tuple[Tensor, Tensor]:
         """`best`, as `feasible (batch,)` and labels `(batch, width)`."""
-        paths = self.best(job, charts)
+        paths = self.best(job)
         return paths.feasible, tally(paths.parts(len(job.fields)), code.fields, code.width)
 
     def k_best_labels(self, job: Job, charts: Tensor, k: int, code: Code) -> tuple[Tensor, Tensor]:

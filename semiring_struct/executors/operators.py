@@ -60,18 +60,26 @@ def _machine(job: Job) -> Machine:
     return choose(job.program, job.reduction, job.lengths.device)[0]
 
 
-def _quiet(device: torch.device) -> AbstractContextManager[object]:
+def quiet(device: torch.device) -> AbstractContextManager[object]:
+    """Machines choose their own dtypes."""
     on = torch.is_autocast_enabled(device.type)
     return torch.autocast(device.type, enabled=False) if on else nullcontext()
+
+
+def started(
+    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
+) -> tuple[Machine, Job]:
+    """The machine that takes a run, and its job."""
+    job = job_of(fields, lengths, source, list(full), number_of(reduction), 0)
+    return _machine(job), job
 
 
 def forward(
     fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
 ) -> tuple[Machine, Job, Tensor]:
     """One forward pass for walks to start from: the machine, its job and the charts."""
-    job = job_of(fields, lengths, source, list(full), number_of(reduction), 0)
-    machine = _machine(job)
-    with _quiet(lengths.device):
+    machine, job = started(fields, lengths, source, full, reduction)
+    with quiet(lengths.device):
         return machine, job, machine.total(job)[1]
 
 
@@ -81,7 +89,7 @@ def total(
 ) -> tuple[Tensor, Tensor]:
     """The answer's total `(batch, *out)` and the charts `(batch, cells)`; `fields (batch, *event)`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
-    with _quiet(lengths.device):
+    with quiet(lengths.device):
         return _machine(job).total(job)
 
 
@@ -100,7 +108,7 @@ def gradient(
 ) -> list[Tensor]:  # fmt: skip
     """`weight (batch, *out)` times the gradient of the total, per field `(batch, *event)`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
-    with _quiet(lengths.device):
+    with quiet(lengths.device):
         out = _machine(job).gradient(job, charts, weight)
     return [g.reshape(f.shape) for g, f in zip(out, fields, strict=True)]
 
@@ -116,7 +124,7 @@ def total_and_gradient(
 ) -> list[Tensor]:
     """The answer's total `(batch, *out)` and its gradient, per field `(batch, *event)`; no charts to go on from."""
     job = job_of(fields, lengths, source, full, reduction, seed)
-    with _quiet(lengths.device):
+    with quiet(lengths.device):
         value, out = _machine(job).total_and_gradient(job)
     return [value, *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
 
@@ -134,7 +142,7 @@ def curvature(
 ) -> list[Tensor]:  # fmt: skip
     """The total's derivative along `tangents` `(batch, *out)`; per field, `weight` times Hessian times `tangents`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
-    with _quiet(lengths.device):
+    with quiet(lengths.device):
         rise, *out = _machine(job).curvature(job, charts, weight, [flat(t) for t in tangents])
     return [rise.to(weight.dtype), *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
 

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths
-from semiring_struct.executors.operators import forward, number_of, over_batch, program_for, reduction_of
+from semiring_struct.executors.operators import (
+    forward,
+    number_of,
+    over_batch,
+    program_for,
+    quiet,
+    reduction_of,
+    started,
+)
 from semiring_struct.ops import operator
 from semiring_struct.programs.derivations import derivations
 from semiring_struct.semirings import Reduction
@@ -80,8 +88,9 @@ def _run(
 
 @operator("best")
 def _best(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int) -> list[Tensor]:
-    machine, job, charts = _run(fields, lengths, source, full, reduction)
-    return _flat(machine.best(job, charts), fields)
+    machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
+    with quiet(lengths.device):
+        return _flat(machine.best(job), fields)
 
 
 @operator("best_labels")
@@ -89,8 +98,9 @@ def _best_labels(
     fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: int, full: list[int],
     reduction: int,
 ) -> list[Tensor]:  # fmt: skip
-    machine, job, charts = _run(fields, lengths, source, full, reduction)
-    return list(machine.best_labels(job, charts, _code(codes, width)))
+    machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
+    with quiet(lengths.device):
+        return list(machine.best_labels(job, _code(codes, width)))
 
 
 @operator("k_best")

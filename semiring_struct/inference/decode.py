@@ -23,7 +23,7 @@ from semiring_struct.inference.oracles import (
     number_of_structures,
     searched_parts,
 )
-from semiring_struct.ops import NEG_INF, refuse_where
+from semiring_struct.ops import NEG_INF, known_all, refuse_where
 from semiring_struct.ops import score as score_of
 from semiring_struct.structures import LabelCode, Structure, dense
 from semiring_struct.types import Beam, DistinctSamples, TopK
@@ -160,6 +160,8 @@ def _check_count(k: int, who: str) -> None:
 
 def _check_feasible(door: Door, feasible: Tensor) -> None:
     """Paths are laid out `(*lead, B)`; the message names the instance, and a query that would tell beforehand."""
+    if not torch.compiler.is_compiling() and known_all(feasible):
+        return
     each = feasible.reshape(-1, *door.batch).all(0) if feasible.numel() else feasible
     what = "an instance has no structure of finite score"
     if door.structure.offers("log_probs"):

@@ -5,6 +5,7 @@ from .capped import capped, clipped, exponential_up_to_one, logistic
 from .laws import Gaussian, Gumbel, Logistic, NegativeExponential, SumOfGamma, Utility
 from .logspace import NEG_INF, log1mexp, log_softmax, logaddexp, logcumsumexp, logsumexp, score, softmax
 from .mask import lengths_from_mask, masked, prefix_mask
+from .memory import empty, zeros
 from .noise import exponential, gumbel, gumbel_with_maximum, new_seed, uniform, uniform_at
 from .operators import operator, over_batch, untracked
 from .refuse import known_all, refuse_where
@@ -15,10 +16,10 @@ from .stated import Pullback, stated
 
 __all__ = [
     "NEG_INF", "ActiveSet", "Gaussian", "Gumbel", "Logistic", "NegativeExponential", "Pullback", "SumOfGamma",
-    "Utility", "active_set", "capped", "clipped", "entmax", "exponential", "exponential_up_to_one", "gumbel",
+    "Utility", "active_set", "capped", "clipped", "empty", "entmax", "exponential", "exponential_up_to_one", "gumbel",
     "gumbel_with_maximum", "hull_weights", "known_all", "lengths_from_mask", "log1mexp", "log_softmax", "logaddexp",
     "logcumsumexp", "logistic", "logsumexp", "masked", "max_value", "new_seed", "one_hot_argmax", "operator",
     "over_batch", "prefix_mask", "refuse_where", "score", "segment_argmin", "segment_logsumexp", "segment_max",
     "softmax", "sparsemax", "stated", "tally", "tight_atoms", "top_values", "tsallis_max", "uniform", "uniform_at",
-    "untracked",
+    "untracked", "zeros",
 ]  # fmt: skip

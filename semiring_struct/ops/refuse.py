@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from semiring_struct.ops.operators import operator
+
 
 def refuse_where(bad: Tensor, message: str, error: type[ValueError] = ValueError) -> None:
     """Raise `error(message)`, naming the first bad index, if any entry of the boolean `bad` is True.
@@ -13,31 +15,11 @@ def refuse_where(bad: Tensor, message: str, error: type[ValueError] = ValueError
     """
     if torch.compiler.is_compiling():
         torch._assert_async(~bad.any(), message)  # pyright: ignore[reportPrivateImportUsage]
-    else:
-        _Refuse.apply(bad, message, error)
-
-
-class _Refuse(torch.autograd.Function):
-    """The eager check: as a function of autograd's, it is handed the whole batch under `torch.func.vmap`."""
-
-    @staticmethod
-    def forward(bad: Tensor, message: str, error: type[ValueError]) -> Tensor:
-        found = bad.any()
-        if bool(found):
-            flat = bad.flatten().int().argmax()
-            where = tuple(int(i) for i in torch.unravel_index(flat, bad.shape)) if bad.dim() else ()
-            raise error(f"{message} (first at index {where} of {tuple(bad.shape)})" if where else message)
-        return found
-
-    @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor, str, type[ValueError]], output: Tensor) -> None:
-        """Nothing to keep: the check has no gradient."""
-
-    @staticmethod
-    def vmap(
-        info: object, in_dims: tuple[int | None, None, None], bad: Tensor, message: str, error: type[ValueError]
-    ) -> tuple[Tensor, None]:
-        return _Refuse.apply(bad, message, error), None
+        return
+    found = _first(bad)
+    if len(found):
+        index, shape = (tuple(int(i) for i in x) for x in found[0])
+        raise error(f"{message} (first at index {index} of {shape})" if index else message)
 
 
 def known_all(flags: Tensor) -> bool:
@@ -45,20 +27,25 @@ def known_all(flags: Tensor) -> bool:
 
     Always False inside a compiled graph, which runs all turns; looks at the whole batch under `torch.func.vmap`.
     """
-    return False if torch.compiler.is_compiling() else bool(_All.apply(flags))
+    return False if torch.compiler.is_compiling() else bool(_all(flags))
 
 
-class _All(torch.autograd.Function):
-    """`all()` as a function of autograd's, which is handed the whole batch under `torch.func.vmap`."""
+# operators are handed the whole batch under `torch.func.vmap`, as an `autograd.Function` is, and take less time
 
-    @staticmethod
-    def forward(flags: Tensor) -> Tensor:
-        return flags.all()
 
-    @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
-        """Nothing to keep: booleans have no gradient."""
+@operator("first")
+def _first(flags: Tensor) -> Tensor:
+    """Index and shape of the first True entry, `(1, 2, dims)`; `(0, 2, dims)` where there is none."""
+    if not bool(flags.any()):
+        return torch.empty((0, 2, flags.dim()), dtype=torch.int64)
+    index = torch.unravel_index(flags.flatten().int().argmax(), flags.shape) if flags.dim() else ()
+    return torch.tensor([[[int(i) for i in index], list(flags.shape)]], dtype=torch.int64).reshape(1, 2, flags.dim())
 
-    @staticmethod
-    def vmap(info: object, in_dims: tuple[int | None], flags: Tensor) -> tuple[Tensor, None]:
-        return _All.apply(flags), None
+
+@operator("all")
+def _all(flags: Tensor) -> Tensor:
+    return flags.all()
+
+
+torch.library.register_vmap(_first, lambda info, in_dims, flags: (_first(flags), None))
+torch.library.register_vmap(_all, lambda info, in_dims, flags: (_all(flags), None))

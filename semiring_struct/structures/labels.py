@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where, tally
+from semiring_struct.ops import operator, over_batch, prefix_mask, refuse_where, tally, zeros
 
 BLANK = -1
 
@@ -67,11 +67,24 @@ def code_of(*columns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 def dense(used: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Entries used `(paths, uses)`, -1 for none, as an event `(paths, *shape)`: how often each entry is used."""
-    size = math.prod(shape)
-    out = used.new_zeros((used.shape[0], size), dtype=dtype)  # of `used`, so that it is mapped where that is
+    return _counted([used], math.prod(shape), dtype)[0].reshape(used.shape[0], *shape)
+
+
+@operator("dense")
+def _counted(used: list[Tensor], size: int, dtype: torch.dtype) -> list[Tensor]:
+    out = [zeros((u.shape[0], size), dtype, u.device) for u in used]
     if size:
-        out.scatter_add_(1, used.clamp(min=0), (used >= 0).to(dtype))
-    return out.reshape(used.shape[0], *shape)
+        for u, x in zip(used, out, strict=True):
+            x.scatter_add_(1, u.clamp(min=0), (u >= 0).to(dtype))
+    return out
+
+
+@torch.library.register_fake(_counted)
+def _(used, size, dtype):
+    return [u.new_empty((u.shape[0], size), dtype=dtype) for u in used]
+
+
+torch.library.register_vmap(_counted, over_batch(_counted))
 
 
 def stored(used: Tensor, full: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:

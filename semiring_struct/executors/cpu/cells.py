@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiring_struct.programs.derivations import Derivations, derivations
+from semiring_struct.programs.derivations import Derivations, derivations, place
 from semiring_struct.programs.program import Program
 
 # columns of `head`
@@ -49,6 +49,8 @@ class Charted:
     """`cells`, the arrays that these point into, and each slot's buffer.
 
     `most` is the largest number of choices of a cell, `choices` that of the answer, `width` that of all cells.
+    `answer (terms, slots)` is `base` of the answer at lengths 0, `per_length (sides, terms * slots)` what each length
+    adds to it, and `least (sides,)` the lengths from which on the answer's cells exist.
     """
 
     cells: Cells
@@ -57,11 +59,19 @@ class Charted:
     most: int
     width: int
     choices: int
+    answer: np.ndarray
+    per_length: np.ndarray
+    least: np.ndarray
 
     @property
     def field_slots(self) -> tuple[int, ...]:
         """The field of each slot after those of charts."""
         return self.buffers[self.cells.chart_slots :]
+
+    def roots(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each instance: `base` of its answer `(batch, terms, slots)` int32, and whether it is too short for one."""
+        moved = (lengths @ self.per_length).reshape(len(lengths), *self.answer.shape)
+        return (self.answer + moved).astype(np.int32), np.any(lengths < self.least, axis=1)
 
 
 @lru_cache(maxsize=256)
@@ -77,7 +87,17 @@ def cells_of(program: Program) -> Charted | None:
     held = tuple(torch.from_numpy(a).to(torch.int32).contiguous() for a in arrays)
     sizes = d.base.shape[1], d.base.shape[2], d.chart_slots, d.cells, d.longest
     cells = Cells._make((*(a.data_ptr() for a in held), *sizes))
-    return Charted(cells, held, d.slots, d.most, d.width, int(d.count[-1]))
+    least = np.array(program.bound_shift, dtype=np.int64)
+    return Charted(cells, held, d.slots, d.most, d.width, int(d.count[-1]), d.base[-1], _per_length(program, d), least)
+
+
+def _per_length(program: Program, d: Derivations) -> np.ndarray:
+    moved = np.zeros((len(program.bound_shift), *d.base.shape[1:]), dtype=np.int64)
+    for i, term in enumerate(program.answer.terms):
+        for q, window in place(term, d.slots).items():
+            for side, _, stride in window.per_length:
+                moved[side, i, q] += stride
+    return moved.reshape(len(moved), d.base[-1].size)
 
 
 def _rows(d: Derivations, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

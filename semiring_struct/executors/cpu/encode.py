@@ -289,15 +289,16 @@ def side_by_side(program: Program, soft: bool) -> bool:
     """Whether instances had better be worked on side by side: most rows do not fill vectors by themselves.
 
     What does are steps of a chain with many labels that read each potential once: to gather these takes as long as to
-    use them, and longer where maxima are all that is taken of them.
+    use them. Steps that share their potentials are products where sums are `soft`; maxima of these want more labels.
     """
-    full, enough = 0, FULL if soft else 2 * FULL
+    full = 0
     for block in program.blocks:
         for row in block.rows:
             for nest in nests(row, False):
                 laid, across = _laid_out(nest)
                 moves = across and _headed(nest, program.charts) and _moves(laid, program.charts)
-                if moves and laid.sizes[-1] >= enough and laid.reads[-1].window.step != 0:
+                shared = moves and laid.reads[-1].window.step == 0
+                if moves and laid.sizes[-1] >= (2 * FULL if shared else FULL) and not (soft and shared):
                     full += block.count * math.prod(nest.sizes) * nest.alternatives
     return 2 * full <= program.cost.alternatives
 

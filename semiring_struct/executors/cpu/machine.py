@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from typing import final
 
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from semiring_struct.executors.cpu import columns as at
 from semiring_struct.executors.cpu import lanes
-from semiring_struct.executors.cpu.memory import empty
+from semiring_struct.executors.cpu.visits import Charts, Visitor
 from semiring_struct.executors.eager import Eager
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths, refuse_nan
+from semiring_struct.ops import empty
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction
 from semiring_struct.semirings.gumbel import GumbelSoftmaxReduction
@@ -56,10 +57,13 @@ class _Run:
 
     def answer(self) -> Tensor:
         """Write values and charts; returns the values."""
-        value = torch.empty((self.batch, self.out), dtype=torch.float64)
-        charts = empty((self.batch, self.job.program.cells), torch.float64)
-        self.batched |= {at.CHARTS_ALL: charts, at.VALUE_ALL: value}
-        return value
+        self.batched[at.CHARTS_ALL] = empty((self.batch, self.job.program.cells), torch.float64)
+        return self.value()
+
+    def value(self) -> Tensor:
+        """Write values."""
+        self.batched[at.VALUE_ALL] = torch.empty((self.batch, self.out), dtype=torch.float64)
+        return self.batched[at.VALUE_ALL]
 
     def slopes(self) -> list[Tensor]:
         """Write slopes."""
@@ -72,17 +76,18 @@ class _Run:
         self.banks[at.SLOPES_ALL, at.SLOPES_NOW] = slopes
         return slopes
 
-    def go(self, *runs: Callable[..., None]) -> None:
+    def go(self, *runs: Callable[..., None], visitor: Visitor | None = None) -> None:
         """Share the instances out among threads, each with a state of its own; a few at a time where there are passes.
 
-        What one pass has read is then still near when the next one reads it.
+        What one pass has read is then still near when the next one reads it. Charts that are visited are kept nowhere.
         """
         from semiring_struct.executors.cpu.choices import rule_of
         from semiring_struct.executors.cpu.state import State, address
         from semiring_struct.executors.cpu.threads import SMALL, share_out
 
         rule, refused, cost = rule_of(self.job.reduction), [], self.job.program.cost
-        few = max(1, NEAR // cost.bytes) if len(runs) > 1 else max(self.batch, 1)
+        few = max(1, NEAR // cost.bytes) if len(runs) > 1 or visitor else max(self.batch, 1)
+        cells = self.job.program.cells
 
         def piece(start: int, end: int) -> None:
             state = State(self.code, self.narrow, self.channels)
@@ -92,9 +97,15 @@ class _Run:
                 state.bank(slot, now, tensors)
             for slot, word in self.words.items():
                 state.words[slot] = word
+            visit, charts = visitor and visitor(), torch.empty((few if visitor else 0, cells), dtype=torch.float64)
             for first in range(start, end, few):
+                last = min(first + few, end)
+                if visit:
+                    state.passing(at.CHARTS_ALL, charts, first)
                 for run in runs:
-                    run(rule, self.kind(0), address(self.code), address(state.words), first, min(first + few, end))
+                    run(rule, self.kind(0), address(self.code), address(state.words), first, last)
+                if visit:
+                    visit(Charts(charts.data_ptr(), cells, 1), first, last)
             refused.append(state.words[at.REFUSED])
 
         share_out(piece, self.batch, cost.alternatives * self.batch < SMALL)
@@ -173,11 +184,11 @@ class Cpu(Machine):
         run.go(dual)
         return [rise.reshape(run.batch, *job.program.answer.out), *bent]
 
-    def best(self, job: Job, charts: Tensor) -> Paths:
-        """A walk that takes the largest alternative."""
+    def best(self, job: Job) -> Paths:
+        """A walk that takes the largest alternative, after the forward pass of the same few instances."""
         from semiring_struct.executors.cpu import walks
 
-        return walks.best(job, charts) if walks.able(job) else self._walks.best(job, charts)
+        return walks.best(job, partial(_visit, job)) if walks.able(job) else self._walks.best(job)
 
     def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
         """Walks that draw from the local choices, those of the eager machine up to the rounding of the choices."""
@@ -193,11 +204,11 @@ class Cpu(Machine):
 
         return walks.k_best(job, charts, k) if walks.able(job) else self._walks.k_best(job, charts, k)
 
-    def best_labels(self, job: Job, charts: Tensor, code: Code) -> tuple[Tensor, Tensor]:
-        """A walk that writes labels as it goes."""
+    def best_labels(self, job: Job, code: Code) -> tuple[Tensor, Tensor]:
+        """The same walk, which writes labels as it goes."""
         from semiring_struct.executors.cpu import walks
 
-        return walks.best_labels(job, charts, code) if walks.able(job) else super().best_labels(job, charts, code)
+        return walks.best_labels(job, partial(_visit, job), code) if walks.able(job) else super().best_labels(job, code)
 
     def k_best_labels(self, job: Job, charts: Tensor, k: int, code: Code) -> tuple[Tensor, Tensor]:
         """The same, written as labels."""
@@ -218,6 +229,18 @@ class Cpu(Machine):
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """Walks that compete."""
         return self._walks.beam(job, charts, k, start, grow)
+
+
+def _visit(job: Job, visitor: Visitor) -> None:
+    """One forward pass; the charts of every few instances are visited as soon as they are filled."""
+    from semiring_struct.executors.cpu.forward import forward
+
+    if lanes.fit(job):
+        lanes.visit(job, visitor)
+    else:
+        run = _Run(job)
+        run.value()
+        run.go(forward, visitor=visitor)
 
 
 def _flat(seed: Tensor, job: Job) -> Tensor:

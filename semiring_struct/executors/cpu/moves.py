@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from semiring_struct.executors.cpu import columns as col
-from semiring_struct.executors.cpu.choices import SOFT
+from semiring_struct.executors.cpu.choices import MOST, SOFT
 from semiring_struct.executors.cpu.native import ahead, alone, cast, exact, exp, inner, loose, pointer
 from semiring_struct.executors.cpu.sheets import add_logs, centre_on, invert, settle, times
 from semiring_struct.executors.cpu.state import field, wide
@@ -19,21 +19,26 @@ FEWEST = 4  # cells side by side that make a loop over them worth while
 
 @exact
 def moves(rule, row, spot):
-    """Whether a tile is done here."""
-    return row[col.AS_MOVE] > 0 and spot.count >= FEWEST and rule.kind == SOFT
+    """Whether the values of a tile are taken here."""
+    return row[col.AS_MOVE] > 0 and spot.count >= FEWEST and (rule.kind == SOFT or rule.kind == MOST)
 
 
 @loose
 def _tops(head, p, far, k, n, top):
-    """The largest of every cell's alternatives."""
+    """The largest of every cell's alternatives, four of them at a time."""
     alone()
     for j in range(n):
         top[j] = head[0] + p[j]
-    for i in range(1, k):
-        v, line = head[i], ahead(p, i * far)
+    whole = 1 + (k - 1) // 4 * 4
+    for i in range(1, whole, 4):
+        a, b, c, d = ahead(p, i * far), ahead(p, (i + 1) * far), ahead(p, (i + 2) * far), ahead(p, (i + 3) * far)
         for j in range(n):
-            x = v + line[j]
-            top[j] = x if x > top[j] else top[j]
+            x = max(max(head[i] + a[j], head[i + 1] + b[j]), max(head[i + 2] + c[j], head[i + 3] + d[j]))
+            top[j] = max(top[j], x)
+    for i in range(whole, k):
+        line = ahead(p, i * far)
+        for j in range(n):
+            top[j] = max(top[j], head[i] + line[j])
 
 
 @loose
@@ -112,6 +117,8 @@ def move_values(rule, code, state, row, spot, shift, v, like):
     p = ahead(field(state, col.FIELDS_NOW, f[col.BUFFER], like), place(code, state, f, spot))
     _tops(head, p, f[col.E2], k, n, top)
     settle(v, top, n, shift, cast(-np.inf, like), cast(0, like))
+    if rule.kind == MOST:
+        return
     _masses(head, p, f[col.E2], k, n, top, cast(1 / rule.temperature, like), mass)
     add_logs(v, mass, n, t)
 

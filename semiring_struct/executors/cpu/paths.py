@@ -1,4 +1,4 @@
-"""Walks in compiled code: the best derivation of each instance, and draws, which share what they have weighed."""
+"""Walks in compiled code: what they read and write, and draws, which share what they have weighed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, DENSE
 from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer, random_bits
-from semiring_struct.executors.cpu.steps import Ink, Instance, choices, follow, largest, mark, opened, scores, search
+from semiring_struct.executors.cpu.steps import Ink, Instance, choices, follow, mark, opened, scores, search
 
 UNKNOWN, DEAD, ALIVE = range(3)
 
@@ -17,12 +17,15 @@ class Source(NamedTuple):
     """What every walk reads, as addresses, and the number of instances.
 
     `root (batch, terms, slots)` int32 is `base` of the answers; `empty (batch,)` marks instances too short for the
-    answer's cells; `charts (batch, cells)`; of the fields their own addresses and the bytes between instances.
+    answer's cells; of the fields these are their own addresses and the bytes between instances; cell `x` of instance
+    `b` is number `b * pitch + x * apart` of `charts`.
     """
 
     root: int
     empty: int
     charts: int
+    pitch: int
+    apart: int
     address: int
     stride: int
     batch: int
@@ -103,8 +106,8 @@ def bench_of(record, work, like):
 def instance_of(source, table, b):
     """Instance `b` of those that a walk reads."""
     root = ahead(pointer(source.root, np.int32(0)), b * table.terms * table.slots)
-    charts = ahead(pointer(source.charts, 0.0), b * table.cells)
-    return Instance(charts, pointer(source.address, 0), pointer(source.stride, 0), root, b)
+    charts = ahead(pointer(source.charts, 0.0), b * source.pitch)
+    return Instance(charts, source.apart, pointer(source.address, 0), pointer(source.stride, 0), root, b)
 
 
 @exact
@@ -135,26 +138,6 @@ def ink_of(bench, path, j, longest):
     """Where path `path`, the `j`-th of its group, is written down."""
     place = path * longest if bench.width == 0 else -1
     return Ink(ahead(bench.labels, j * (bench.width + 1)), bench.codes, bench.used, place, bench.slots, bench.count)
-
-
-@entry
-def walk_best(cells, source, record, work, like, start, end):
-    """The best derivations of instances `start .. end - 1`."""
-    table, bench = opened(cells), bench_of(record, work, like)
-    x, queue, empty = bench.x, bench.queue, pointer(source.empty, np.uint8(0))
-    for b in range(start, end):
-        begin(bench, b, 0, table.longest)
-        own, ink = instance_of(source, table, b), ink_of(bench, b, 0, table.longest)
-        step, filled = 0, -1 if empty[b] else 0
-        while step <= filled:
-            cell = np.int64(queue[step - 1]) if step else table.cells
-            if scores(x, table, own, cell, like) > -np.inf:
-                pick = largest(x, np.int64(table.head[cell * COLUMNS + COUNT]))
-                filled = follow(table, own, cell, pick, queue, 1, filled, ink, step)
-            else:
-                bench.feasible[b] = 0
-            step += 1
-        finish(bench, b, 0)
 
 
 @exact

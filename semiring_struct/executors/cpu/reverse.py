@@ -92,7 +92,7 @@ def _tile(rule, code, state, row, spot, shift, source, like):
     spread_late(flow, code, state, row, spot, adjoint, how, like)
     if not row[col.CHOOSES] or row[col.ALTERNATIVES] == 0:
         return
-    if moves(rule, row, spot):
+    if rule.kind == SOFT and moves(rule, row, spot):
         _crest_by_value(code, state, row, spot, like)
         move_flows(rule, code, state, row, spot, shift, flow, how, like)
         return

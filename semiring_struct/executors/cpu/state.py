@@ -47,6 +47,11 @@ class State:
         self.words[slot : slot + 2] = x.data_ptr(), x.stride(0) * x.element_size()
         self._keep.append(x)
 
+    def passing(self, slot: int, x: Tensor, first: int) -> None:
+        """A tensor of a few instances, `first` the first of them."""
+        size = x.stride(0) * x.element_size()
+        self.words[slot : slot + 2] = x.data_ptr() - first * size, size
+
     def bank(self, slot: int, now: int, tensors: list[Tensor]) -> None:
         """One tensor `(batch, size)` per field."""
         pairs = np.array([(t.data_ptr(), t.stride(0) * t.element_size()) for t in tensors], dtype=np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, FIRST, ROW, UNEVEN
+from semiring_struct.executors.cpu.cells import COLUMNS, FIRST, ROW, UNEVEN
 from semiring_struct.executors.cpu.native import (
     WIDE,
     ahead,
@@ -49,10 +49,12 @@ class Table(NamedTuple):
 class Instance(NamedTuple):
     """What the cells of one instance are made of: its charts, the fields' addresses, `base` of its answer.
 
-    Of the fields these are the addresses and the bytes from one instance to the next.
+    Its cells lie `apart` from one to the next. Of the fields these are the addresses and the bytes from one instance to
+    the next.
     """
 
     charts: Any
+    apart: int
     address: Any
     stride: Any
     root: Any
@@ -94,25 +96,107 @@ def base_of(table, own, cell):
 def scores(x, table, own, cell, like):
     """Log-weights of all alternatives of a cell into `x`, float64; their largest."""
     head, base = ahead(table.head, np.int64(cell) * COLUMNS), base_of(table, own, cell)
-    first, count, row = np.int64(head[FIRST]), np.int64(head[COUNT]), np.int64(head[ROW])
-    for i in range(count):
-        x[i] = 0.0
+    first, row, top = np.int64(head[FIRST]), np.int64(head[ROW]), -np.inf
     for t in range(table.terms):
         bounds = ahead(table.bounds, row * (table.terms + 1) + t)
         start, n = np.int64(bounds[0]), np.int64(bounds[1] - bounds[0])
+        if n > 0:
+            stride = ahead(table.stride, (row * table.terms + t) * table.slots)
+            moves = ahead(table.move, (first + start) * table.slots)
+            top = max(top, _term(ahead(x, start), n, table, own, ahead(base, t * table.slots), stride, moves, like))
+    return top
+
+
+@inlined
+def _term(x, n, table, own, base, stride, moves, like):
+    """The alternatives of one term: factors that all of these share, then two that differ, then the others."""
+    shared, one, two, others = 0.0, -1, -1, 0
+    for q in range(table.slots):
+        if base[q] < 0:
+            continue
+        if stride[q] == 0:
+            shared += _charted(own, base, q)[0] if q < table.chart_slots else _read(table, own, base, q, like)[0]
+        elif stride[q] != UNEVEN and two < 0:
+            one, two = (q, -1) if one < 0 else (one, q)
+        else:
+            others += 1
+    top = _two(x, n, table, own, base, stride, one, two, shared, like)
+    if others:
         for q in range(table.slots):
-            at = np.int64(base[t * table.slots + q])
-            if at < 0 or n == 0:
+            if base[q] < 0 or stride[q] == 0 or q in (one, two):
                 continue
-            step = np.int64(table.stride[(row * table.terms + t) * table.slots + q])
-            moves = ahead(table.move, (first + start) * table.slots + q)
             if q < table.chart_slots:
-                _add(ahead(x, start), n, ahead(own.charts, at), step, moves, table.slots)
+                _add(x, n, _charted(own, base, q), np.int64(stride[q]), own.apart, ahead(moves, q), table.slots)
             else:
-                f = table.buffers[q]
-                field = pointer(own.address[f] + own.stride[f] * own.number, like)
-                _add(ahead(x, start), n, ahead(field, at), step, moves, table.slots)
-    return _most(x, count)
+                _add(x, n, _read(table, own, base, q, like), np.int64(stride[q]), 1, ahead(moves, q), table.slots)
+        top = _most(x, n)
+    return top
+
+
+@inlined
+def _charted(own, base, q):
+    """A factor from charts."""
+    return ahead(own.charts, np.int64(base[q]) * own.apart)
+
+
+@inlined
+def _read(table, own, base, q, like):
+    """A factor from a field."""
+    f = np.int64(table.buffers[q])
+    return ahead(pointer(own.address[f] + own.stride[f] * own.number, like), np.int64(base[q]))
+
+
+@inlined
+def _two(x, n, table, own, base, stride, one, two, shared, like):
+    """The sums of `shared` and the factors in slots `one` and `two`, if there are any; the largest."""
+    if one < 0:
+        for i in range(n):
+            x[i] = shared
+        return shared
+    step = np.int64(stride[one])
+    if two < 0:
+        if one < table.chart_slots:
+            return _put(x, n, _charted(own, base, one), step * own.apart, shared)
+        return _put(x, n, _read(table, own, base, one, like), step, shared)
+    other = np.int64(stride[two])
+    if two < table.chart_slots:
+        p, q = _charted(own, base, one), _charted(own, base, two)
+        return _put_two(x, n, p, step * own.apart, q, other * own.apart, shared)
+    if one < table.chart_slots:
+        p, r = _charted(own, base, one), _read(table, own, base, two, like)
+        return _put_two(x, n, p, step * own.apart, r, other, shared)
+    s, r = _read(table, own, base, one, like), _read(table, own, base, two, like)
+    return _put_two(x, n, s, step, r, other, shared)
+
+
+@loose
+def _put(x, n, p, step, shared):
+    top = -np.inf
+    for i in range(n):
+        v = np.float64(p[i * step]) + shared
+        x[i] = v
+        top = max(top, v)
+    return top
+
+
+@loose
+def _put_two(x, n, p, step, q, other, shared):
+    top = -np.inf
+    for i in range(n):
+        v = np.float64(p[i * step]) + np.float64(q[i * other]) + shared
+        x[i] = v
+        top = max(top, v)
+    return top
+
+
+@exact
+def _add(x, n, p, step, apart, moves, slots):
+    if step == UNEVEN:
+        for i in range(n):
+            x[i] += p[np.int64(moves[i * slots]) * apart]
+    else:
+        for i in range(n):
+            x[i] += p[i * step * apart]
 
 
 @loose
@@ -125,29 +209,11 @@ def _most(x, n):
 
 
 @exact
-def _add(x, n, p, step, moves, apart):
-    if step == 1:
-        for i in range(n):
-            x[i] += p[i]
-    elif step == 0:
-        v = p[0]
-        for i in range(n):
-            x[i] += v
-    elif step != UNEVEN:
-        for i in range(n):
-            x[i] += p[i * step]
-    else:
-        for i in range(n):
-            x[i] += p[np.int64(moves[i * apart])]
-
-
-@exact
-def largest(x, n):
-    """The first largest of `n` numbers."""
-    best, at = -np.inf, 0
+def first_of(x, n, top):
+    """Where the first of `n` numbers stands that is `top`; the last of them where none is."""
+    at = n - 1
     for i in range(n):
-        if x[i] > best:
-            best, at = x[i], i
+        at = min(at, i if x[i] == top else n)
     return at
 
 

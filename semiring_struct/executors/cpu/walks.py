@@ -10,22 +10,24 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.cpu import columns as at
+from semiring_struct.executors.cpu.best import walk_best
 from semiring_struct.executors.cpu.cells import Charted, cells_of
 from semiring_struct.executors.cpu.edges import edges_of, write_lines
 from semiring_struct.executors.cpu.encode import encode
 from semiring_struct.executors.cpu.hops import FEW, Crowd, Ways, hop_draws
-from semiring_struct.executors.cpu.memory import empty
 from semiring_struct.executors.cpu.native import WIDE
-from semiring_struct.executors.cpu.paths import Record, Source, Work, walk_best, walk_draws
+from semiring_struct.executors.cpu.paths import Record, Source, Work, walk_draws
 from semiring_struct.executors.cpu.ranks import HEADER, LOSSES, STATE, Ranking, room, walk_k_best
 from semiring_struct.executors.cpu.state import State, address
 from semiring_struct.executors.cpu.threads import share_out
-from semiring_struct.executors.eager.local import Buffers
-from semiring_struct.executors.eager.paths import Walk
+from semiring_struct.executors.cpu.visits import Charts, Fill, Visit
 from semiring_struct.executors.machine import Code, Job, Paths
+from semiring_struct.ops import empty
 
 GROUP = 64  # paths that take their steps side by side: the processor works on several of them at once
 CROWD = 1024  # the same where they are at one place each: more of them find in the cache what others have read
+SIDE_BY_SIDE = 8  # the same of best paths, each of an instance of its own
+CELL = 8  # bytes of a cell
 TABLE_BYTES = 1 << 28  # no thread keeps more choices than this
 SPEEDUP = 3  # cells weighed side by side in the time that one takes by itself
 LINE = 16  # paths whose lines share a line of the cache: rows of a trail are that much apart, or meet in its places
@@ -37,19 +39,19 @@ def able(job: Job) -> bool:
     return cells_of(job.program) is not None
 
 
-def best(job: Job, charts: Tensor) -> Paths:
+def best(job: Job, fill: Fill) -> Paths:
     """One best derivation per instance; the first alternative on ties."""
-    run = _Run(job, charts)
+    run = _Run(job)
     used = run.entries(run.batch)
-    run.best()
+    fill(run.best)
     return run.paths(used)
 
 
-def best_labels(job: Job, charts: Tensor, code: Code) -> tuple[Tensor, Tensor]:
+def best_labels(job: Job, fill: Fill, code: Code) -> tuple[Tensor, Tensor]:
     """The same as `feasible (batch,)` and labels `(batch, width)`."""
-    run = _Run(job, charts)
+    run = _Run(job)
     labels = run.labels(run.batch, code)
-    run.best()
+    fill(run.best)
     return run.feasible, labels
 
 
@@ -89,7 +91,7 @@ class _Run:
     """One walk; `held` keeps alive what addresses point to, `says` is how many pairs of labels a slot writes."""
 
     job: Job
-    charts: Tensor
+    charts: Tensor | None = None
 
     def __post_init__(self) -> None:
         table = cells_of(self.job.program)
@@ -97,20 +99,23 @@ class _Run:
             raise RuntimeError("a program whose addresses outgrow 32 bits walks with the eager machine")
         self.table: Charted = table
         self.says: dict[int, int] = {}
-        self.batch, self.kind = len(self.charts), self.job.fields[0].dtype
+        self.batch, self.kind = len(self.job.lengths), self.job.fields[0].dtype
         self.like = np.float32(0) if self.kind == torch.float32 else np.float64(0)
-        walk = Walk(self.job.program, Buffers(self.job.fields, self.charts), self.job.lengths)
-        places = [(f.data_ptr(), f.stride(0) * f.element_size()) for f in self.job.fields]
-        where = [_longs(column) for column in zip(*places, strict=True)]
-        self.charts = self.charts.contiguous()
-        self.held = [walk.root.to(torch.int32).contiguous(), walk.empty, self.charts, *where]
-        self.source = Source._make((*(t.data_ptr() for t in self.held), self.batch))
+        root, short = table.roots(self.job.lengths.numpy())
+        self.stored = torch.empty(0) if self.charts is None else self.charts.contiguous()
+        where = np.array([[f.data_ptr(), f.stride(0) * f.element_size()] for f in self.job.fields]).T.copy()
+        self.held: list[object] = [root, short, self.stored, where]
+        self.source = Source(
+            address(root), address(short), self.stored.data_ptr(), table.cells.cells, 1, address(where),
+            address(where[1]), self.batch,
+        )  # fmt: skip
 
     def _record(self, paths: int, labels: Tensor, used: Sequence[int], codes: Sequence, slots: Sequence[int]) -> None:
         self.feasible = torch.empty(paths, dtype=torch.bool)
-        parts = [self.feasible, labels, _longs(used), _longs(codes), torch.tensor(slots, dtype=torch.int32)]
-        self.held += parts
-        self.record = Record._make((*(t.data_ptr() for t in parts), len(slots), labels.shape[1]))
+        held = [np.array(used, dtype=np.int64), np.array(codes, dtype=np.int64), np.array(slots, dtype=np.int32)]
+        self.held += [labels, *held]
+        first = self.feasible.data_ptr(), labels.data_ptr()
+        self.record = Record._make((*first, *(address(x) for x in held), len(slots), labels.shape[1]))
 
     def entries(self, paths: int) -> list[Tensor]:
         """Write down the entries used: per slot of a field `(paths, longest)`, -1 for none."""
@@ -128,11 +133,12 @@ class _Run:
         for f, pair in enumerate(code.fields):
             if pair is not None:
                 n, q = pair[0].shape
-                written = torch.zeros((n + 1, q, 2), dtype=torch.int32)
-                written[:n, :, 0], written[:n, :, 1] = pair[0], pair[1] + 1
-                written[..., 0].masked_fill_(torch.cat([pair[0], pair[0].new_full((1, q), -1)]) < 0, code.width)
+                slots, values = pair[0].numpy(), pair[1].numpy()
+                written = np.empty((n + 1, q, 2), dtype=np.int32)
+                written[:n, :, 0], written[n, :, 0] = np.where(slots < 0, code.width, slots), code.width
+                written[:n, :, 1], written[n, :, 1] = values + 1, 0
                 self.held.append(written)
-                codes[f] = [written.data_ptr(), q, n]
+                codes[f] = [address(written), q, n]
         slots = [q for q, f in enumerate(self.table.buffers) if q < cells.chart_slots or code.fields[f] is not None]
         self._record(paths, out, [0] * len(self.table.buffers), codes, slots)
         self.says = {q: codes[self.table.buffers[q]][1] for q in slots if q >= cells.chart_slots}
@@ -151,14 +157,17 @@ class _Run:
         ]
         return Work._make((*(t.data_ptr() for t in own), group, int(keep))), own
 
-    def best(self) -> None:
-        """The best derivation of every instance."""
+    def best(self) -> Visit:
+        """Walks of one thread to the best derivations."""
+        work, own = self._work(SIDE_BY_SIDE, False)
 
-        def piece(start: int, end: int) -> None:
-            work, _own = self._work(1, False)
-            walk_best(self.table.cells, self.source, self.record, work, self.like, start, end)
+        def visit(charts: Charts, start: int, end: int) -> None:
+            first = charts.address - start * charts.pitch * CELL
+            source = self.source._replace(charts=first, pitch=charts.pitch, apart=charts.apart)
+            walk_best(self.table.cells, source, self.record, work, self.like, start, end)
 
-        share_out(piece, self.batch, self.batch * self.table.cells.longest < SMALL)
+        self.held.append(own)
+        return visit
 
     def _ranking(self, k: int, scores: Tensor) -> tuple[Ranking, list[Tensor]]:
         cells, most = self.table.cells, max(self.table.most, 1)
@@ -219,7 +228,7 @@ class _Run:
     def _crowd(self, group: int, pairs: int) -> tuple[Crowd, list]:
         code, pitch, mark = encode(self.job.program), group + LINE, _mark(self.kind)
         state = State(code, self.kind, 0)
-        state.batched(at.CHARTS_ALL, self.charts)
+        state.batched(at.CHARTS_ALL, self.stored)
         state.batched(at.LENGTHS_ALL, self.job.lengths.to(torch.int64).contiguous())
         state.bank(at.FIELDS_ALL, at.FIELDS_NOW, self.job.fields)
         own = [
@@ -238,10 +247,6 @@ class _Run:
     def paths(self, used: list[Tensor]) -> Paths:
         """What was written down as entries."""
         return Paths(self.table.field_slots, used, self.feasible)
-
-
-def _longs(values: Sequence) -> Tensor:
-    return torch.tensor(values, dtype=torch.int64)
 
 
 def _mark(kind: torch.dtype) -> torch.dtype:

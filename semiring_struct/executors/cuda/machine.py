@@ -14,6 +14,7 @@ from torch import Tensor
 from semiring_struct.executors.cuda import columns as at
 from semiring_struct.executors.cuda.encode import Code, encode
 from semiring_struct.executors.eager import Eager
+from semiring_struct.executors.eager.paths import best, walk_of
 from semiring_struct.executors.machine import SWITCH, Grow, Job, Machine, Paths, refuse_nan
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction
@@ -213,9 +214,9 @@ class Cuda(Machine):
             run.go(dual, run.key(), charts, run.flat(seed), run.scratch(), one, bent, moved, dots, still, two)
         return [run.shaped(rise), *run.split(bent)]
 
-    def best(self, job: Job, charts: Tensor) -> Paths:
+    def best(self, job: Job) -> Paths:
         """A walk that takes the largest alternative."""
-        return self._walks.best(job, charts)
+        return best(walk_of(job, self.total(job)[1]))
 
     def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
         """Walks that draw from the local choices."""

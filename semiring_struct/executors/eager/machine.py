@@ -9,7 +9,7 @@ from torch import Tensor
 
 from semiring_struct.executors.eager.forward import Answer, fill, fill_tangents
 from semiring_struct.executors.eager.local import Buffers
-from semiring_struct.executors.eager.paths import Walk, beam, best, draws, k_best
+from semiring_struct.executors.eager.paths import beam, best, draws, k_best, walk_of
 from semiring_struct.executors.eager.reverse import Reverse
 from semiring_struct.executors.machine import Grow, Job, Machine, Paths, refuse_nan
 from semiring_struct.programs import Program
@@ -49,22 +49,18 @@ class Eager(Machine):
             raise RuntimeError("a run with tangents has a second channel")
         return [rise, *reverse.adjoint_dot.fields]
 
-    def best(self, job: Job, charts: Tensor) -> Paths:
+    def best(self, job: Job) -> Paths:
         """A walk that takes the largest alternative."""
-        return best(self._walk(job, charts))
+        return best(walk_of(job, self.total(job)[1]))
 
     def draws(self, job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
         """Walks that draw from the local choices."""
-        return draws(self._walk(job, charts), seed, samples)
+        return draws(walk_of(job, charts), seed, samples)
 
     def k_best(self, job: Job, charts: Tensor, k: int) -> Paths:
         """Walks that compete by their best completions."""
-        return k_best(self._walk(job, charts), k)
+        return k_best(walk_of(job, charts), k)
 
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """Walks that compete."""
-        return beam(self._walk(job, charts), k, start, grow)
-
-    @staticmethod
-    def _walk(job: Job, charts: Tensor) -> Walk:
-        return Walk(job.program, Buffers(job.fields, charts), job.lengths)
+        return beam(walk_of(job, charts), k, start, grow)

@@ -17,7 +17,7 @@ from torch import Tensor
 from semiring_struct.executors.eager.access import too_short
 from semiring_struct.executors.eager.local import Buffers, alternatives, plan, stretches, views
 from semiring_struct.executors.growth import by_score
-from semiring_struct.executors.machine import Grow, Paths
+from semiring_struct.executors.machine import Grow, Job, Paths
 from semiring_struct.ops import NEG_INF, uniform_at
 from semiring_struct.programs import Program
 from semiring_struct.programs.derivations import NONE, derivations, place
@@ -94,6 +94,11 @@ class Walk:
                         here.view(x.shape).copy_(x.exp().cumsum(-1))
                     start += turns * per_turn
         return out
+
+
+def walk_of(job: Job, charts: Tensor) -> Walk:
+    """A walk over the charts `(batch, cells)` of a job."""
+    return Walk(job.program, Buffers(job.fields, charts), job.lengths)
 
 
 # (step, cell, instance) -> (addresses (paths, slots) of the picked alternative of each cell, whether there is any)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.cpu.memory import empty
+from semiring_struct.executors.cpu.visits import Charts, Visitor
 from semiring_struct.executors.machine import Job, refuse_nan
+from semiring_struct.ops import empty
 from semiring_struct.semirings.log import LogReduction
 from semiring_struct.semirings.max import MaxReduction
 from semiring_struct.semirings.smooth import SoftmaxReduction
@@ -34,11 +35,11 @@ def fit(job: Job) -> bool:
 
 def _go(
     job: Job, runs: Sequence[Callable[..., None]], charts: Tensor | None, value: Tensor | None,
-    seed: Tensor | None, slopes: list[Tensor],
+    seed: Tensor | None, slopes: list[Tensor], visitor: Visitor | None = None,
 ) -> None:  # fmt: skip
     """Share the groups out among threads, each with a state of its own; of each group one pass after the other."""
     from semiring_struct.executors.cpu.choices import rule_of
-    from semiring_struct.executors.cpu.lanes.state import REFUSED, State
+    from semiring_struct.executors.cpu.lanes.state import CHARTS, REFUSED, State
     from semiring_struct.executors.cpu.lanes.vectors import LANES
     from semiring_struct.executors.cpu.state import address
     from semiring_struct.executors.cpu.threads import SMALL, share_out
@@ -49,9 +50,12 @@ def _go(
 
     def piece(start: int, end: int) -> None:
         state = State(job.program, job.fields, lengths, charts, value, seed, slopes)
+        visit = visitor and visitor()
         for group in range(start, end):
             for run in runs:
                 run(rule, like, address(state.code), address(state.words), group, group + 1)
+            if visit:
+                visit(Charts(int(state.words[CHARTS]), 1, LANES), group * LANES, min((group + 1) * LANES, batch))
         refused.append(state.words[REFUSED])
 
     share_out(piece, -(-batch // LANES), job.program.cost.alternatives * batch < SMALL)
@@ -74,6 +78,13 @@ def total(job: Job) -> tuple[Tensor, Tensor]:
     value, charts = _value(job), empty((len(job.lengths), job.program.cells), torch.float64)
     _go(job, [forward_lanes], charts, value, None, [])
     return value.reshape(len(value), *job.program.answer.out), charts
+
+
+def visit(job: Job, visitor: Visitor) -> None:
+    """A forward pass; the charts of every group are visited as soon as they are filled."""
+    from semiring_struct.executors.cpu.lanes.passes import forward_lanes
+
+    _go(job, [forward_lanes], None, _value(job), None, [], visitor)
 
 
 def gradient(job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:

@@ -17,10 +17,10 @@ from torch import Tensor
 from semiring_struct.executors.cpu import columns as col
 from semiring_struct.executors.cpu.encode import encode, in_place
 from semiring_struct.executors.cpu.lanes.vectors import LANES, turn_away, turn_in
-from semiring_struct.executors.cpu.memory import empty
 from semiring_struct.executors.cpu.native import ahead, cast, exact, pointer
 from semiring_struct.executors.cpu.sheets import fill
 from semiring_struct.executors.cpu.state import strange
+from semiring_struct.ops import empty
 from semiring_struct.programs import Program
 
 # the words of a state: buffers of a thread, where the present group stands, tensors of the whole batch

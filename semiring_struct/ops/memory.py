@@ -13,5 +13,12 @@ KINDS = {torch.float32: np.float32, torch.float64: np.float64, torch.int32: np.i
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A tensor whose entries are still to be written."""
+    """A tensor on the CPU whose entries are still to be written."""
     return torch.from_numpy(np.empty(shape, dtype=KINDS[dtype]))
+
+
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros; fresh memory is zero as it comes from the system, and is touched only where it is written to."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros(shape, dtype=KINDS[dtype]))

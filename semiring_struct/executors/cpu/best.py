@@ -1,0 +1,54 @@
+"""The best derivation of each instance in compiled code."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semiring_struct.executors.cpu.cells import COLUMNS, COUNT
+from semiring_struct.executors.cpu.native import ahead, entry, exact, pointer
+from semiring_struct.executors.cpu.paths import begin, bench_of, finish, ink_of, instance_of
+from semiring_struct.executors.cpu.steps import first_of, follow, opened, scores
+
+
+@exact
+def _step(table, source, bench, step, start, end):
+    """One step of instances `start .. end - 1`; whether there is another."""
+    busy, group, x = False, bench.group, bench.x
+    queue = ahead(bench.queue, (step - 1) * group)
+    for b in range(start, end):
+        j = b - start
+        if bench.filled[j] < step:
+            continue
+        own, cell = instance_of(source, table, b), table.cells
+        if step:
+            cell = np.int64(queue[j])
+        top = scores(x, table, own, cell, bench.like)
+        if top == -np.inf:
+            bench.feasible[b] = 0
+            continue
+        pick = first_of(x, np.int64(table.head[cell * COLUMNS + COUNT]), top)
+        ink, filled = ink_of(bench, b, j, table.longest), bench.filled[j]
+        filled = follow(table, own, cell, pick, ahead(bench.queue, j), group, filled, ink, step)
+        bench.filled[j] = filled
+        busy |= filled > step
+    return busy
+
+
+@entry
+def walk_best(cells, source, record, work, like, start, end):
+    """The best derivations of instances `start .. end - 1`, the first alternative on ties.
+
+    Instances go in groups that take their steps side by side: the processor works on many of them at once.
+    """
+    table, bench = opened(cells), bench_of(record, work, like)
+    empty = pointer(source.empty, np.uint8(0))
+    for first in range(start, end, bench.group):
+        last = min(first + bench.group, end)
+        for b in range(first, last):
+            begin(bench, b, b - first, table.longest)
+            bench.filled[b - first] = -1 if empty[b] else 0
+        step = 0
+        while _step(table, source, bench, step, first, last):
+            step += 1
+        for b in range(first, last):
+            finish(bench, b, b - first)
