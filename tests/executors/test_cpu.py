@@ -266,6 +266,19 @@ def test_side_by_side_where_rows_are_small():
     assert not whether(chain(9, 8), ss.SparsemaxSemiring())
 
 
+@pytest.mark.parametrize(("threads", "batches"), [(1, (4, 8, 9, 32)), (2, (8, 16, 32)), (16, (64, 256))])
+def test_side_by_side_unless_that_keeps_threads_waiting(
+    threads: int, batches: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+):
+    def whether(batch: int) -> bool:
+        phi = ss.ChainPotentials(torch.zeros(batch, 400, 8), torch.zeros(batch, 399, 8, 8))
+        return lanes.fit(job_of(ss.LinearChain(), phi, ss.LogSemiring()))
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert all(whether(b) for b in batches)
+    assert not any(whether(b) for b in (2, 4, 8, 32) if b < batches[0])
+
+
 def test_products_are_found_where_they_pay():
     def count(family: Family) -> int:
         return len(products(job_of(family.structure, family.draw((1,), seed=0), ss.LogSemiring()).program))

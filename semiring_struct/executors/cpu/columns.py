@@ -7,6 +7,7 @@ summed dims (`SIZE_0`, `SIZE_1`, `SIZE_2`, the last the fastest); dims that a ro
 from __future__ import annotations
 
 LOOPS = 3
+LANES = 8  # instances side by side
 
 # the head of a code: number of the charts' buffer, cells, whether every cell is written, entries of the largest tile,
 # most alternatives of a cell, cells of the widest tile, where blocks start and end, sides, where least lengths start;

@@ -22,9 +22,14 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
+def threads_for(batch: int, small: bool) -> int:
+    """As many as torch may use, and none idle; one where `small`."""
+    return 1 if small else max(1, min(torch.get_num_threads(), batch))
+
+
 def share_out(run: Callable[[int, int], None], batch: int, small: bool) -> None:
-    """Call `run(start, end)` on pieces of `0 .. batch - 1`, as many as torch may use threads; one where `small`."""
-    pieces = 1 if small else min(torch.get_num_threads(), batch)
+    """Call `run(start, end)` on pieces of `0 .. batch - 1`, one for each thread."""
+    pieces = threads_for(batch, small)
     if pieces <= 1:
         run(0, batch)
         return

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semiring_struct.executors.cpu.columns import LANES
+from semiring_struct.executors.cpu.threads import SMALL, share_out, threads_for
 from semiring_struct.executors.cpu.visits import Charts, Visitor
 from semiring_struct.executors.machine import Job, refuse_nan
 from semiring_struct.ops import empty
@@ -16,7 +18,7 @@ from semiring_struct.semirings.log import LogReduction
 from semiring_struct.semirings.max import MaxReduction
 from semiring_struct.semirings.smooth import SoftmaxReduction
 
-FEW = 4  # instances for which it pays to work on as many as there are lanes
+FEW = 4  # instances that take one thread as long as a group of them side by side
 
 
 def soft(job: Job) -> bool:
@@ -25,12 +27,21 @@ def soft(job: Job) -> bool:
 
 
 def fit(job: Job) -> bool:
-    """Whether totals are taken by lanes: of log-sums and maxima, for some instances of a program that gains by it."""
+    """Whether totals are taken by lanes: of log-sums and maxima, for some instances of a program that gains by it.
+
+    With many threads each has few instances: a group of them would keep the others waiting.
+    """
     from semiring_struct.executors.cpu.encode import side_by_side
 
-    if job.fields[0].shape[0] < FEW or not (soft(job) or isinstance(job.reduction, MaxReduction)):
+    batch = job.fields[0].shape[0]
+    if batch < FEW or not (soft(job) or isinstance(job.reduction, MaxReduction)):
         return False
-    return side_by_side(job.program, soft(job))
+    threads, groups = threads_for(batch, _small(job)), -(-batch // LANES)
+    return FEW * -(-groups // threads) <= -(-batch // threads) and side_by_side(job.program, soft(job))
+
+
+def _small(job: Job) -> bool:
+    return job.program.cost.alternatives * len(job.lengths) < SMALL
 
 
 def _go(
@@ -40,9 +51,7 @@ def _go(
     """Share the groups out among threads, each with a state of its own; of each group one pass after the other."""
     from semiring_struct.executors.cpu.choices import rule_of
     from semiring_struct.executors.cpu.lanes.state import CHARTS, REFUSED, State
-    from semiring_struct.executors.cpu.lanes.vectors import LANES
     from semiring_struct.executors.cpu.state import address
-    from semiring_struct.executors.cpu.threads import SMALL, share_out
 
     rule, refused = rule_of(job.reduction), []
     like = np.float32(0) if job.fields[0].dtype == torch.float32 else np.float64(0)
@@ -58,7 +67,7 @@ def _go(
                 visit(Charts(int(state.words[CHARTS]), 1, LANES), group * LANES, min((group + 1) * LANES, batch))
         refused.append(state.words[REFUSED])
 
-    share_out(piece, -(-batch // LANES), job.program.cost.alternatives * batch < SMALL)
+    share_out(piece, -(-batch // LANES), _small(job))
     if any(refused):
         refuse_nan(job.program, job.fields)
 

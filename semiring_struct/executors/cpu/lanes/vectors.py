@@ -14,10 +14,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, overload, register_model
 
+from semiring_struct.executors.cpu.columns import LANES
 from semiring_struct.executors.cpu.native import ahead, exact, exp, log
 from semiring_struct.executors.cpu.polynomials import Emit, scalar
-
-LANES = 8
 
 
 class Lanes(types.Type):
