@@ -70,7 +70,7 @@ def forward_lanes(rule, like, code_at, state_at, start, end):
     for group in range(start, end):
         now.open_group(state, group, like)
         now.look(state, like)
-        open_products(code, state)
+        open_products(code, state, group)
         if not code[col.WHOLE]:
             fill(now.charts_of(state), 1, 1, code[col.CELLS] * LANES, -np.inf)
         for i in range(code[col.FIRST_BLOCK], last, col.BLOCK):
@@ -143,7 +143,7 @@ def reverse_lanes(rule, like, code_at, state_at, start, end):
     for group in range(start, end):
         now.open_group(state, group, like)
         now.find_charts(code, state)
-        open_products(code, state)
+        open_products(code, state, group)
         fill(pointer(state[now.ADJOINT], like), 1, 1, code[col.CELLS] * LANES, cast(0, like))
         now.clear_slopes(state, like)
         answer_flows(rule, code, state, ahead(code, code[last + col.FIRST_ROW]), like)

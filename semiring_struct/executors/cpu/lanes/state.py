@@ -23,13 +23,14 @@ from semiring_struct.executors.cpu.state import strange
 from semiring_struct.ops import empty
 from semiring_struct.programs import Program
 
-# the words of a state: buffers of a thread, where the present group stands, tensors of the whole batch
+# the words of a state: buffers of a thread; the group that is present, whose products are open, where it stands;
+# whether slopes are asked for; tensors of the whole batch
 (
     FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, CHARTS,
     LEFT_LOG, LEFT_EXP, LEFT_BAR, LEFT_DONE, RIGHT_LOG, RIGHT_EXP, RIGHT_BAR, RIGHT_DONE, TOPS, SHIFT, FILLED,
-    PRESENT, FIRST, COUNT,
+    PRESENT, OPENED, FIRST, COUNT, BACK,
     BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, ENTRIES, REFUSED, WORDS,
-) = range(35)  # fmt: skip
+) = range(37)  # fmt: skip
 # of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes, and
 # whether these take the place of the entries
 ADDRESS, BYTES, SIZE, START, SLOPE, IN_PLACE, ENTRY = range(7)
@@ -47,8 +48,10 @@ def _buffers(head: tuple[int, ...], entries: int, size: int, back: bool) -> tupl
     """Slots and offsets `(2, buffers)` of a thread's buffers of numbers, by a code's head; the bytes of all."""
     cells, tile, most, widest = (head[i] for i in (col.CELLS, col.LARGEST, col.MOST, col.WIDEST))
     narrow = {FIELDS: entries, SLOPES: entries * back, ADJOINT: cells * back, WEIGHTS: tile, FLOW: widest}
-    narrow |= dict.fromkeys(range(LEFT_LOG, LEFT_DONE + 1), head[col.LEFT])
-    narrow |= dict.fromkeys(range(RIGHT_LOG, RIGHT_DONE + 1), head[col.RIGHT])
+    narrow |= dict.fromkeys((LEFT_LOG, LEFT_EXP), head[col.LEFT])
+    narrow |= dict.fromkeys((LEFT_BAR, LEFT_DONE), head[col.LEFT] * back)
+    narrow |= dict.fromkeys((RIGHT_LOG, RIGHT_EXP), head[col.RIGHT])
+    narrow |= dict.fromkeys((RIGHT_BAR, RIGHT_DONE), head[col.RIGHT] * back)
     wide = {X: max(tile, most), VALUES: widest, TOPS: widest, SHIFT: head[col.SHIFTS], CHARTS: cells}
     bytes_of = [size * n for n in narrow.values()] + [8 * n for n in wide.values()]
     ends = [*itertools.accumulate((-(-n * LANES // LINE) * LINE for n in bytes_of), initial=0)]
@@ -82,7 +85,7 @@ class State:
             self.words[slot] = 0 if buffer is None else _address(buffer)
         for slot, word in (
             (BATCH, batch), (BANKS, len(fields)), (SIDES, lengths.shape[1]), (OUT, out), (ENTRIES, starts[-1]),
-            (PRESENT, -1),
+            (PRESENT, -1), (OPENED, -1), (BACK, len(slopes) > 0),
         ):  # fmt: skip
             self.words[slot] = word
         self._keep = arena, held, fields, slopes
