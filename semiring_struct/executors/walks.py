@@ -112,7 +112,7 @@ def _k_best(
     return [paths.ranked(), *paths.parts(len(fields))]
 
 
-@torch.library.custom_op("semiring_struct::k_best_labels", mutates_args=())
+@operator("k_best_labels")
 def _k_best_labels(
     fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: int, full: list[int],
     reduction: int, k: int,
@@ -166,7 +166,7 @@ def _(fields, lengths, source, full, reduction, k):
     return [fields[0].new_empty((paths,), dtype=torch.float64), *_empty(fields, paths, source, full)[1:]]
 
 
-@_k_best_labels.register_fake
+@torch.library.register_fake(_k_best_labels)
 def _(fields, lengths, codes, width, source, full, reduction, k):
     labels = fields[0].new_empty((k * fields[0].shape[0], width), dtype=torch.int64)
     return [labels.new_empty(labels.shape[:1], dtype=torch.float64), labels]
