@@ -75,7 +75,7 @@ class Door:
 
     def shape(self, x: Tensor, lead: tuple[int, ...] = ()) -> Tensor:
         """`(prod(lead) * B, ...)` -> `(*lead, *batch, ...)`."""
-        return x.reshape((*lead, *self.batch, *x.shape[1:]))
+        return x.reshape((*lead, *self.batch, *x.shape[1:])) if lead or len(self.batch) != 1 else x
 
 
 def open_door(structure: Structure, log_potentials: Any, lengths: Any = None) -> Door:
@@ -92,10 +92,16 @@ def open_door(structure: Structure, log_potentials: Any, lengths: Any = None) ->
     batch = _batch(chosen, fields)
     sizes = chosen.letters([tuple(f.shape[f.dim() - d :]) for f, d in zip(fields, dims, strict=True)])
     fields = tuple(f.float() if f.dtype in HALVES else f for f in fields)
-    fields = tuple(f.expand(*batch, *f.shape[f.dim() - d :]) for f, d in zip(fields, dims, strict=True))
+    fields = tuple(_over(batch, f, d) for f, d in zip(fields, dims, strict=True))
     full = tuple(sizes[letter] for letter in chosen.sides)
     bounds = bounds_of(type(chosen).__name__, lengths, full, batch, fields[0].device)
     return Door(chosen, fields, _flatten(chosen, fields, form, batch), batch, sizes, full, bounds, form)
+
+
+def _over(batch: tuple[int, ...], field: Tensor, event_dim: int) -> Tensor:
+    """A field with all batch dims."""
+    lead = field.dim() - event_dim
+    return field if tuple(field.shape[:lead]) == batch else field.expand(*batch, *field.shape[lead:])
 
 
 def _check_fields(structure: Structure, fields: tuple[Any, ...]) -> None:
@@ -117,6 +123,8 @@ def _check_fields(structure: Structure, fields: tuple[Any, ...]) -> None:
 
 def _batch(structure: Structure, fields: tuple[Tensor, ...]) -> tuple[int, ...]:
     leads = [tuple(f.shape[: f.dim() - d]) for f, d in zip(fields, structure.event_dims, strict=True)]
+    if all(lead == leads[0] for lead in leads):
+        return leads[0]  # `broadcast_shapes` takes longer than all the rest of the door
     try:
         return tuple(torch.broadcast_shapes(*leads))
     except RuntimeError:
@@ -136,6 +144,8 @@ def _flatten(
         given = fields[0] if form is None else (form(*fields) if hasattr(form, "_fields") else form(fields))
         ready = structure.prepare(given)
         fields = _over_batch(structure, tuple(ready) if isinstance(ready, tuple | list) else (ready,), batch)
+    if len(batch) == 1:
+        return fields
     count = math.prod(batch)
     return tuple(f.reshape(count, *f.shape[len(batch) :]) for f in fields)
 
@@ -170,5 +180,5 @@ def _over_batch(structure: Structure, fields: tuple[Tensor, ...], batch: tuple[i
                 f"{type(structure).__name__}.prepare must return fields of shape (*batch, ...) with batch {batch}; got "
                 f"{tuple(f.shape)}. Set `field_dim` (trailing dims of each field) to let batch dims broadcast"
             )
-        out.append(f if d is None else f.expand(*batch, *f.shape[f.dim() - d :]))
+        out.append(f if d is None else _over(batch, f, d))
     return tuple(out)
