@@ -69,7 +69,6 @@ def forward_lanes(rule, like, code_at, state_at, start, end):
     last = code[col.END_BLOCK] - col.BLOCK
     for group in range(start, end):
         now.open_group(state, group, like)
-        now.look(state, like)
         open_products(code, state, group)
         if not code[col.WHOLE]:
             fill(now.charts_of(state), 1, 1, code[col.CELLS] * LANES, -np.inf)

@@ -19,7 +19,6 @@ from semiring_struct.executors.cpu.encode import encode, in_place
 from semiring_struct.executors.cpu.lanes.vectors import LANES, turn_away, turn_in
 from semiring_struct.executors.cpu.native import ahead, cast, exact, pointer
 from semiring_struct.executors.cpu.sheets import fill
-from semiring_struct.executors.cpu.state import strange
 from semiring_struct.ops import empty
 from semiring_struct.programs import Program
 
@@ -105,7 +104,10 @@ def charts_of(state):
 
 @exact
 def open_group(state, group, like):
-    """Make a group the present one and gather its fields, if they are not there from another pass."""
+    """Make a group the present one and gather its fields, if they are not there from another pass.
+
+    Notes whether a field holds NaN or +inf.
+    """
     first = group * LANES
     count = min(LANES, state[BATCH] - first)
     state[FIRST], state[COUNT] = first, count
@@ -117,21 +119,11 @@ def open_group(state, group, like):
         out, size = ahead(fields, f[START] * LANES), f[SIZE]
         if f[BYTES] == 0:
             if not state[SHARED] or f[IN_PLACE]:
-                turn_in(out, pointer(f[ADDRESS], like), 0, size, 1)
+                state[REFUSED] |= turn_in(out, pointer(f[ADDRESS], like), 0, size, 1)
         else:
-            turn_in(out, pointer(f[ADDRESS] + f[BYTES] * first, like), f[BYTES] // _bytes(like), size, count)
+            x = pointer(f[ADDRESS] + f[BYTES] * first, like)
+            state[REFUSED] |= turn_in(out, x, f[BYTES] // _bytes(like), size, count)
     state[SHARED] = 1
-
-
-@exact
-def look(state, like):
-    """Note whether a field of the present group holds NaN or +inf, those shared by the batch once."""
-    for i in range(state[BANKS]):
-        f = ahead(words(state, BANK), i * ENTRY)
-        many = state[COUNT] if f[BYTES] != 0 else 1 if state[FIRST] == 0 else 0
-        for lane in range(many):
-            x = pointer(f[ADDRESS] + f[BYTES] * (state[FIRST] + lane), like)
-            state[REFUSED] += strange(x, f[SIZE], cast(np.inf, like))
 
 
 @exact

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic, models, overload, register_model
 
 from semiring_struct.executors.cpu.columns import LANES
-from semiring_struct.executors.cpu.native import ahead, exact, exp, log
+from semiring_struct.executors.cpu.native import ahead, exact, exp, log, turn
 from semiring_struct.executors.cpu.polynomials import Emit, scalar
 
 
@@ -161,6 +161,16 @@ def _below(context, x, y):
     )
 
 
+def _strange(context, x):
+    """Whether any lane is NaN or +inf."""
+
+    def build(target, builder, signature, args):
+        infinity = Emit(builder, x.kind, LANES).number(np.inf)
+        return _any(builder, builder.not_(builder.fcmp_ordered("<", args[0], infinity)))
+
+    return types.boolean(x), build
+
+
 spread: Any = intrinsic(_spread)
 loaded: Any = intrinsic(_loaded)
 keep: Any = intrinsic(_keep)
@@ -168,49 +178,27 @@ wide: Any = intrinsic(_wide)
 narrow: Any = intrinsic(_narrow)
 flows: Any = intrinsic(_flows)
 below: Any = intrinsic(_below)
-
-
-def _turn(context, p, far, q, apart):
-    """A square of numbers, its lines at `p` and `far` apart, written transposed at `q` with lines `apart`."""
-
-    def build(target, builder, signature, args):
-        vector, long = _vector(p.dtype), ir.IntType(64)
-
-        def line(start, distance, i):
-            at = builder.gep(start, [builder.mul(distance, long(i))])
-            return builder.bitcast(at, vector.as_pointer())
-
-        lines = [builder.load(line(args[0], args[1], i), align=p.dtype.bitwidth // 8) for i in range(LANES)]
-        step = 1
-        while step < LANES:
-            low = [i if not i & step else LANES + i - step for i in range(LANES)]
-            high = [i + step if not i & step else LANES + i for i in range(LANES)]
-            masks = [ir.Constant(ir.VectorType(ir.IntType(32), LANES), m) for m in (low, high)]
-            for i in (i for i in range(LANES) if not i & step):
-                pair = lines[i], lines[i + step]
-                lines[i], lines[i + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
-            step *= 2
-        for i, x in enumerate(lines):
-            builder.store(x, line(args[2], args[3], i), align=p.dtype.bitwidth // 8)
-        return target.get_dummy_value()
-
-    return types.none(p, types.int64, p, types.int64), build
-
-
-turn: Any = intrinsic(_turn)
+strange: Any = intrinsic(_strange)
 
 
 @exact
 def turn_in(out, x, far, size, count):
-    """Gather `size` entries of `count` instances, `far` apart, into lanes; lanes without one repeat the last."""
-    e = 0
+    """Gather `size` entries of `count` instances, `far` apart, into lanes; lanes without one repeat the last.
+
+    Returns whether one of the entries is NaN or +inf.
+    """
+    e, found = 0, False
     if count == LANES:
         while e + LANES <= size:
-            turn(ahead(x, e), far, ahead(out, e * LANES), LANES)
+            turn(ahead(out, e * LANES), LANES, ahead(x, e), far)
+            for i in range(e, e + LANES):
+                found |= strange(loaded(ahead(out, i * LANES)))
             e += LANES
     for i in range(e, size):
         for lane in range(LANES):
             out[i * LANES + lane] = x[min(lane, count - 1) * far + i]
+        found |= strange(loaded(ahead(out, i * LANES)))
+    return found
 
 
 @exact
@@ -219,7 +207,7 @@ def turn_away(out, x, size, count):
     e = 0
     if count == LANES:
         while e + LANES <= size:
-            turn(ahead(x, e * LANES), LANES, ahead(out, e), size)
+            turn(ahead(out, e), size, ahead(x, e * LANES), LANES)
             e += LANES
     for lane in range(count):
         for i in range(e, size):
