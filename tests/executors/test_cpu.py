@@ -201,6 +201,20 @@ def test_relaxed_draws_and_their_derivative(family: Family):
     assert all(((c == 0) | (c == 1)).all() for c in chosen)
 
 
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("run", [CPU, EAGER], ids=["cpu", "eager"])
+def test_nothing_moves_where_there_is_no_structure(run: Any, hard: bool):
+    phi = torch.randn(2, 4, 4).double()
+    phi[0, 0, 3] = -torch.inf  # the whole sentence
+    job = job_of(ss.SpanTree(labelled=False), phi, ss.GumbelSoftmaxSemiring(0.7, hard=hard), seed=3)
+    value, charts = run.total(job)
+    seed, tangents = torch.ones_like(value), [torch.randn_like(f) for f in job.fields]
+    slopes = run.gradient(job, charts, seed)
+    bent = run.curvature(job, charts, seed, tangents)[1:]
+    assert value[0] == -torch.inf and not slopes[0][0].any() and not bent[0][0].any()
+    assert slopes[0][1].any() and bent[0][1].any()
+
+
 @pytest.mark.parametrize("labels", [19, 33])
 def test_threads_change_nothing(labels: int):
     family = chain(11, labels)

@@ -56,7 +56,8 @@ def bends(rule, x, w, moved, shape, norm, random, like):
         else:
             _bend_soft(w, moved, shape, j, rule.temperature)
             if rule.kind == HARD:
-                onto(w, shape, j, best(w, shape, j))
+                pick = best(w, shape, j)
+                onto(w, shape, j, pick if w[j * shape.near + pick * shape.far] > 0 else -1)
 
 
 @exact
