@@ -6,6 +6,7 @@ from semiring_struct.executors.differentiable import curvature, generic, total, 
 from semiring_struct.executors.eager import Eager
 from semiring_struct.executors.growth import by_existence, by_gumbel
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths, choose, offer
+from semiring_struct.executors.operators import quiet
 from semiring_struct.executors.walks import beam, best, draws, k_best
 
 offer(Eager())
@@ -14,5 +15,5 @@ offer(Cuda())
 
 __all__ = [
     "Code", "Cpu", "Cuda", "Eager", "Grow", "Job", "Machine", "Paths", "beam", "best", "by_existence", "by_gumbel",
-    "choose", "curvature", "draws", "generic", "k_best", "offer", "total", "total_and_gradient",
+    "choose", "curvature", "draws", "generic", "k_best", "offer", "quiet", "total", "total_and_gradient",
 ]  # fmt: skip

@@ -160,7 +160,7 @@ def _check_count(k: int, who: str) -> None:
 
 def _check_feasible(door: Door, feasible: Tensor) -> None:
     """Paths are laid out `(*lead, B)`; the message names the instance, and a query that would tell beforehand."""
-    if not torch.compiler.is_compiling() and known_all(feasible):
+    if known_all(feasible):
         return
     each = feasible.reshape(-1, *door.batch).all(0) if feasible.numel() else feasible
     what = "an instance has no structure of finite score"

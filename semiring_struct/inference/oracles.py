@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -239,8 +240,8 @@ def _fields(door: Door) -> tuple[Tensor, ...]:
     return door.flat
 
 
-def _quiet(door: Door) -> torch.autocast:
-    return torch.autocast(door.lengths.device.type, enabled=False)
+def _quiet(door: Door) -> AbstractContextManager[object]:
+    return executors.quiet(door.lengths.device)
 
 
 def _program_of(door: Door, need: str) -> int:

@@ -37,7 +37,12 @@ def operator(name: str) -> Callable[[Callable], Any]:
 def _fold(x: Tensor, dim: int | None, size: int) -> Tensor:
     """A mapped dim joins the batch dim."""
     x = x.unsqueeze(0).expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
-    return x.reshape(-1, *x.shape[2:])
+    return x.flatten(0, 1)
+
+
+def _unfold(x: Tensor, size: int) -> Tensor:
+    """The mapped dim comes out of the batch dim again."""
+    return x.unflatten(0, (size, x.shape[0] // size))
 
 
 def over_batch(op: Callable, batched: int | None = None) -> Callable:
@@ -60,7 +65,9 @@ def over_batch(op: Callable, batched: int | None = None) -> Callable:
             else:
                 folded.append(arg)
         out = op(*folded)
-        split = [o.reshape(size, -1, *o.shape[1:]) for o in out]
+        if isinstance(out, Tensor):
+            return _unfold(out, size), 0
+        split = [_unfold(o, size) for o in out]
         return (tuple(split), (0,) * len(split)) if isinstance(out, tuple) else (split, [0] * len(split))
 
     return rule

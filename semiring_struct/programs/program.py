@@ -92,36 +92,38 @@ class Program:
 
     @cached_property
     def _once(self) -> list[bool]:
-        reads: list[list[Affine]] = [[] for _ in self.field_shapes]
-        for block in self.blocks:
-            for row in block.rows:
-                rank = len(row.out)
-                for f in (f for t in row.terms for f in t.factors if f.buffer < self.charts):
-                    # what all alternatives of a cell share is read once for the cell
-                    dims = rank if len(row.terms) == 1 and outer(f, rank) else len(f.sizes)
-                    sizes, strides = (block.count, *f.sizes[:dims]), (f.step, *f.strides[:dims])
-                    reads[f.buffer].append(Affine(f.offset, sizes, strides))
         answered = {f.buffer for f in self.answer_windows}
-        return [i not in answered and _covers(found, self.field_shapes[i]) for i, found in enumerate(reads)]
+        out = []
+        for i, (found, shape) in enumerate(zip(self._reads, self.field_shapes, strict=True)):
+            reads = []
+            for count, row, w in found:
+                rank = len(row.out)
+                # what all alternatives of a cell share is read once for the cell
+                reads.append(_read(count, w, rank if len(row.terms) == 1 and outer(w, rank) else None))
+            out.append(i not in answered and _covers(reads, shape))
+        return out
 
     @cached_property
     def _readers(self) -> list[tuple[Window | None, bool]]:
-        reads: list[list[tuple[int, Window]]] = [[] for _ in self.field_shapes]
-        for block in self.blocks:
-            for row in block.rows:
-                for f in (f for t in row.terms for f in t.factors if f.buffer < self.charts):
-                    reads[f.buffer].append((block.count, f))
-        for f in self.answer_windows:
-            if f.buffer < self.charts:
-                reads[f.buffer] += [(1, f), (1, f)]
+        answered = {f.buffer for f in self.answer_windows}
         out: list[tuple[Window | None, bool]] = []
-        for found, shape in zip(reads, self.field_shapes, strict=True):
-            count, w = found[0] if len(found) == 1 else (0, None)
+        for i, (found, shape) in enumerate(zip(self._reads, self.field_shapes, strict=True)):
+            count, _, w = found[0] if len(found) == 1 and i not in answered else (0, None, None)
             if w is None or min((*w.strides, w.step), default=0) < 0:
                 out.append((None, False))
                 continue
-            whole = Affine(0, (count, *w.sizes), (w.step, *w.strides))
+            whole = _read(count, w)
             out.append((w, math.prod(whole.sizes) == math.prod(shape)) if whole.injective() else (None, False))
+        return out
+
+    @cached_property
+    def _reads(self) -> list[list[tuple[int, Row, Window]]]:
+        """Per field, the windows that read it, the answer's aside: with the turns of their block, and their row."""
+        out: list[list[tuple[int, Row, Window]]] = [[] for _ in self.field_shapes]
+        for block in self.blocks:
+            for row in block.rows:
+                for f in (f for t in row.terms for f in t.factors if f.buffer < self.charts):
+                    out[f.buffer].append((block.count, row, f))
         return out
 
     @property
@@ -140,6 +142,11 @@ class Program:
             f"<program {self.name}: {self.statements} statements in {rows} rows, {self.cells} cells, "
             f"{c.products} products>"
         )
+
+
+def _read(turns: int, w: Window, dims: int | None = None) -> Affine:
+    """The entries that a window reads in all turns of its block: through its first `dims` dims only, if given."""
+    return Affine(w.offset, (turns, *w.sizes[:dims]), (w.step, *w.strides[:dims]))
 
 
 def _covers(reads: list[Affine], shape: tuple[int, ...]) -> bool:

@@ -67,21 +67,18 @@ def code_of(*columns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 def dense(used: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Entries used `(paths, uses)`, -1 for none, as an event `(paths, *shape)`: how often each entry is used."""
-    return _counted([used], math.prod(shape), dtype)[0].reshape(used.shape[0], *shape)
+    return _counted(used, math.prod(shape), dtype).reshape(used.shape[0], *shape)
 
 
 @operator("dense")
-def _counted(used: list[Tensor], size: int, dtype: torch.dtype) -> list[Tensor]:
-    out = [zeros((u.shape[0], size), dtype, u.device) for u in used]
-    if size:
-        for u, x in zip(used, out, strict=True):
-            x.scatter_add_(1, u.clamp(min=0), (u >= 0).to(dtype))
-    return out
+def _counted(used: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    out = zeros((used.shape[0], size), dtype, used.device)
+    return out.scatter_add_(1, used.clamp(min=0), (used >= 0).to(dtype)) if size else out
 
 
 @torch.library.register_fake(_counted)
 def _(used, size, dtype):
-    return [u.new_empty((u.shape[0], size), dtype=dtype) for u in used]
+    return used.new_empty((used.shape[0], size), dtype=dtype)
 
 
 torch.library.register_vmap(_counted, over_batch(_counted))

@@ -15,7 +15,7 @@ from tests.structures.families import Family, chain, grammar, heads, spans
 from tests.structures.test_contract import fields
 
 TREE = ss.SpanTree()
-FAMILIES = (chain(4, 3), spans(4), heads(4))
+FAMILIES = (chain(4, 3), chain(1, 3), spans(4), heads(4))
 QUERIES = (ss.log_partition, ss.marginals, ss.max_score, ss.entropy)
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 every_query = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.__name__)

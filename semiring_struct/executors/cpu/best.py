@@ -6,15 +6,14 @@ import numpy as np
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT
 from semiring_struct.executors.cpu.native import ahead, entry, exact, pointer
-from semiring_struct.executors.cpu.paths import begin, bench_of, finish, ink_of, instance_of
-from semiring_struct.executors.cpu.steps import first_of, follow, opened, scores
+from semiring_struct.executors.cpu.paths import advance, begin, bench_of, finish, instance_of
+from semiring_struct.executors.cpu.steps import first_of, opened, scores
 
 
 @exact
 def _step(table, source, bench, step, start, end):
     """One step of instances `start .. end - 1`; whether there is another."""
-    busy, group, x = False, bench.group, bench.x
-    queue = ahead(bench.queue, (step - 1) * group)
+    busy, queue, x = False, ahead(bench.queue, (step - 1) * bench.group), bench.x
     for b in range(start, end):
         j = b - start
         if bench.filled[j] < step:
@@ -27,10 +26,7 @@ def _step(table, source, bench, step, start, end):
             bench.feasible[b] = 0
             continue
         pick = first_of(x, np.int64(table.head[cell * COLUMNS + COUNT]), top)
-        ink, filled = ink_of(bench, b, j, table.longest), bench.filled[j]
-        filled = follow(table, own, cell, pick, ahead(bench.queue, j), group, filled, ink, step)
-        bench.filled[j] = filled
-        busy |= filled > step
+        busy |= advance(table, own, bench, b, j, cell, pick, step)
     return busy
 
 

@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from semiring_struct.executors.cpu.columns import LANES
 from semiring_struct.executors.cpu.polynomials import Emit
 
 EXACT = {"contract"}
@@ -104,13 +105,13 @@ def _stream(context, p, n, x):
     return types.none(p, types.int64, p.dtype), build
 
 
-SQUARE = 8  # lines and columns of what `turn` reads
+SQUARE = LANES  # lines and columns of what `turn` reads, a power of two
 
 
 def _turn(context, out, apart, x, pitch):
     """Write a square of numbers with its lines as columns: from lines `pitch` apart to lines `apart`.
 
-    Blocks of 1, 2, 4 numbers on either side of the diagonal change places in turn, in lines held by vectors.
+    Blocks of 1, 2, 4 and so on numbers on either side of the diagonal change places in turn, in lines held by vectors.
     """
 
     def build(target, builder, signature, args):
@@ -118,7 +119,7 @@ def _turn(context, out, apart, x, pitch):
         line, bits = ir.VectorType(x.type.pointee, SQUARE), signature.args[0].dtype.bitwidth
         where = [builder.gep(x, [builder.mul(pitch, pitch.type(i))]) for i in range(SQUARE)]
         lines = [builder.load(builder.bitcast(p, line.as_pointer()), align=bits // 8) for p in where]
-        for side in (1, 2, 4):
+        for side in (1 << level for level in range(SQUARE.bit_length() - 1)):
             upper = [c + SQUARE - side if c & side else c for c in range(SQUARE)]
             for i in [i for i in range(SQUARE) if not i & side]:
                 pair = lines[i], lines[i + side]

@@ -140,6 +140,14 @@ def ink_of(bench, path, j, longest):
     return Ink(ahead(bench.labels, j * (bench.width + 1)), bench.codes, bench.used, place, bench.slots, bench.count)
 
 
+@inlined
+def advance(table, own, bench, path, j, cell, pick, step):
+    """Follow what path `path`, the `j`-th of its group, picked; whether more cells wait than this one."""
+    ink, queue = ink_of(bench, path, j, table.longest), ahead(bench.queue, j)
+    bench.filled[j] = follow(table, own, cell, pick, queue, bench.group, bench.filled[j], ink, step)
+    return bench.filled[j] > step
+
+
 @exact
 def weigh(table, own, cell, bench, marks):
     """The choices of a cell; whether there are any."""
@@ -153,8 +161,7 @@ def weigh(table, own, cell, bench, marks):
 @exact
 def _step(table, own, bench, batch, step, first, count, seed):
     """One step of `count` paths of an instance, the first of them of sample `first`; whether there is another."""
-    busy, group = False, bench.group
-    queue, marks = ahead(bench.queue, (step - 1) * group), bench.marks
+    busy, queue, marks = False, ahead(bench.queue, (step - 1) * bench.group), bench.marks
     for j in range(count):
         if bench.filled[j] < step:
             continue
@@ -173,10 +180,7 @@ def _step(table, own, bench, batch, step, first, count, seed):
             continue
         goal = mark(random_bits(seed, path * table.longest + step), bench.like)
         pick = search(marks, np.int64(table.head[cell * COLUMNS + COUNT]), goal)
-        ink, filled = ink_of(bench, path, j, table.longest), bench.filled[j]
-        filled = follow(table, own, cell, pick, ahead(bench.queue, j), group, filled, ink, step)
-        bench.filled[j] = filled
-        busy |= filled > step
+        busy |= advance(table, own, bench, path, j, cell, pick, step)
     return busy
 
 

@@ -64,16 +64,8 @@ def _(w, lengths, tangent, single):
     return w.new_empty(w.shape[:1], dtype=torch.float64), w.new_empty(w.shape)
 
 
-for _op in (_total_and_arcs, _bent):
+for _op in (_total, _total_and_arcs, _bent):
     torch.library.register_vmap(_op, over_batch(_op))
-
-
-def _total_alone(info, in_dims, *args):
-    (log_z, _arcs), dims = over_batch(_total_and_arcs)(info, in_dims, *args)
-    return log_z, dims[0]
-
-
-torch.library.register_vmap(_total, _total_alone)
 
 
 class _Total(autograd.Function):

@@ -6,6 +6,7 @@ import numpy as np
 
 from semiring_struct.executors.cpu import columns as col
 from semiring_struct.executors.cpu.choices import MOST
+from semiring_struct.executors.cpu.columns import LANES
 from semiring_struct.executors.cpu.lanes import state as now
 from semiring_struct.executors.cpu.lanes.answer import answer_flows, answers
 from semiring_struct.executors.cpu.lanes.products import close_products, open_products, product_forward, product_reverse
@@ -27,7 +28,7 @@ from semiring_struct.executors.cpu.lanes.tiles import (
     weights,
     weights_of_pairs,
 )  # fmt: skip
-from semiring_struct.executors.cpu.lanes.vectors import LANES, flows, loaded
+from semiring_struct.executors.cpu.lanes.vectors import flows, loaded
 from semiring_struct.executors.cpu.native import ahead, cast, entry, exact, inner, pointer
 from semiring_struct.executors.cpu.sheets import fill
 

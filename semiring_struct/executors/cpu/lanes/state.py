@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.cpu import columns as col
+from semiring_struct.executors.cpu.columns import LANES
 from semiring_struct.executors.cpu.encode import encode, in_place
-from semiring_struct.executors.cpu.lanes.vectors import LANES, turn_away, turn_in
+from semiring_struct.executors.cpu.lanes.vectors import turn_away, turn_in
 from semiring_struct.executors.cpu.native import ahead, cast, exact, pointer
 from semiring_struct.executors.cpu.sheets import fill
 from semiring_struct.ops import empty
@@ -28,8 +29,8 @@ from semiring_struct.programs import Program
     FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, CHARTS,
     LEFT_LOG, LEFT_EXP, LEFT_BAR, LEFT_DONE, RIGHT_LOG, RIGHT_EXP, RIGHT_BAR, RIGHT_DONE, TOPS, SHIFT, FILLED,
     PRESENT, OPENED, FIRST, COUNT, BACK,
-    BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, ENTRIES, REFUSED, WORDS,
-) = range(37)  # fmt: skip
+    BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, REFUSED, WORDS,
+) = range(36)  # fmt: skip
 # of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes, and
 # whether these take the place of the entries
 ADDRESS, BYTES, SIZE, START, SLOPE, IN_PLACE, ENTRY = range(7)
@@ -83,7 +84,7 @@ class State:
         for slot, buffer in held.items():
             self.words[slot] = 0 if buffer is None else _address(buffer)
         for slot, word in (
-            (BATCH, batch), (BANKS, len(fields)), (SIDES, lengths.shape[1]), (OUT, out), (ENTRIES, starts[-1]),
+            (BATCH, batch), (BANKS, len(fields)), (SIDES, lengths.shape[1]), (OUT, out),
             (PRESENT, -1), (OPENED, -1), (BACK, len(slopes) > 0),
         ):  # fmt: skip
             self.words[slot] = word
