@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, tally
+from semiring_struct.ops import NEG_INF, counted, tally
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction
 
@@ -129,6 +129,12 @@ class Machine(ABC):
     @abstractmethod
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """The k derivations of largest key per instance, path `i * batch + b` the i-th of instance `b`; see `Grow`."""
+
+    def best_events(self, job: Job) -> tuple[Tensor, list[Tensor]]:
+        """`best`, as `feasible (batch,)` and how often each entry of a field is used, per field like the field."""
+        paths = self.best(job)
+        used = zip(paths.parts(len(job.fields)), job.fields, strict=True)
+        return paths.feasible, [counted(u, f.shape[1], f.dtype) for u, f in used]
 
     def best_labels(self, job: Job, code: Code) -> tuple[Tensor, Tensor]:
         """`best`, as `feasible (batch,)` and labels `(batch, width)`."""

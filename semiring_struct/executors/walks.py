@@ -34,6 +34,13 @@ def best(
     return _best_labels(fields, lengths, _listed(code), code.width, source, list(full), number_of(reduction))
 
 
+def best_events(
+    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
+) -> list[Tensor]:
+    """One best derivation per instance: in place of entries, how often each is used, per field like the field."""
+    return _best_events(fields, lengths, source, list(full), number_of(reduction))
+
+
 def k_best(
     fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, k: int,
     code: Code | None = None,
@@ -91,6 +98,14 @@ def _best(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], r
     machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
     with quiet(lengths.device):
         return _flat(machine.best(job), fields)
+
+
+@operator("best_events")
+def _best_events(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int) -> list[Tensor]:
+    machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
+    with quiet(lengths.device):
+        feasible, events = machine.best_events(job)
+    return [feasible, *(e.reshape(f.shape) for e, f in zip(events, fields, strict=True))]
 
 
 @operator("best_labels")
@@ -155,6 +170,11 @@ def _(fields, lengths, source, full, reduction):
     return _empty(fields, fields[0].shape[0], source, full)
 
 
+@torch.library.register_fake(_best_events)
+def _(fields, lengths, source, full, reduction):
+    return [fields[0].new_empty(fields[0].shape[:1], dtype=torch.bool), *(f.new_empty(f.shape) for f in fields)]
+
+
 @torch.library.register_fake(_best_labels)
 def _(fields, lengths, codes, width, source, full, reduction):
     return _empty_labels(fields, fields[0].shape[0], width)
@@ -184,4 +204,5 @@ def _(fields, lengths, seed, samples, codes, width, source, full, reduction):
 
 # k_best and draws interleave paths of all instances, so a mapped dim cannot simply join the batch
 torch.library.register_vmap(_best, over_batch(_best))
+torch.library.register_vmap(_best_events, over_batch(_best_events))
 torch.library.register_vmap(_best_labels, over_batch(_best_labels, batched=2))

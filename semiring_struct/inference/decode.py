@@ -14,6 +14,7 @@ from semiring_struct.errors import InfeasibleError, UnsupportedQueryError
 from semiring_struct.executors import Code
 from semiring_struct.inference.door import Door, open_door, pull_back
 from semiring_struct.inference.oracles import (
+    best_events,
     best_parts,
     distinct_parts,
     drawn_parts,
@@ -36,9 +37,10 @@ def argmax(structure: Structure, log_potentials: Any, labels: bool = False, leng
     """
     door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        feasible, found = best_parts(door, _writes(door, code))
+        direct = best_events(door) if code is None else None
+        feasible, found = direct or best_parts(door, _writes(door, code))
         _check_feasible(door, feasible)
-        return result(door, found, code, ())
+        return door.pack([door.shape(e) for e in found]) if direct else result(door, found, code, ())
 
 
 def topk(

@@ -122,6 +122,14 @@ def best_parts(door: Door, code: Code | None = None) -> tuple[Tensor, list[Tenso
     return feasible, found
 
 
+def best_events(door: Door) -> tuple[Tensor, list[Tensor]] | None:
+    """The same as events, per field like `door.flat`, where a program finds them in the potentials themselves."""
+    if _native(door, "best") or door.structure.prepares:
+        return None
+    feasible, *events = executors.best_events(*_call(door, "best"), _of(MAX))
+    return feasible, events
+
+
 def k_best_parts(door: Door, k: int, code: Code | None = None) -> tuple[Tensor, list[Tensor]]:
     """Scores of the `k` best `(k * B,)` in float64, `-inf` for blanks, and what they use, or its labels."""
     if _native(door, "k_best"):

@@ -1,6 +1,6 @@
-"""Fresh memory from NumPy, which asks the system for large pages as torch does not.
+"""Memory from NumPy, which asks the system for large pages as torch does not, and scratch kept from call to call.
 
-To touch a fresh small page takes longer than the arithmetic on what is written there.
+To touch a fresh page takes longer than the arithmetic on what is written there.
 """
 
 from __future__ import annotations
@@ -22,3 +22,27 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     return torch.from_numpy(np.zeros(shape, dtype=KINDS[dtype]))
+
+
+KEPT = 1 << 28  # bytes of scratch kept in all; what is more goes back to the system
+
+_spare: list[np.ndarray] = []  # taken and added to by several threads: a list does each of these at once
+
+
+def borrow(size: int) -> np.ndarray:
+    """Scratch of at least `size` bytes, to be given back, whose content is whatever its last user left there."""
+    try:
+        piece = _spare.pop()
+    except IndexError:
+        piece = np.empty(0)
+    if piece.nbytes < size:
+        piece = np.empty(-(-size // 8))
+    if torch.are_deterministic_algorithms_enabled():
+        piece.fill(np.nan)  # as torch fills memory then
+    return piece
+
+
+def give_back(piece: np.ndarray) -> None:
+    """Keep scratch for the next who needs some, at most a piece for each thread."""
+    if len(_spare) < torch.get_num_threads() and piece.nbytes + sum(x.nbytes for x in _spare) <= KEPT:
+        _spare.append(piece)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .logspace import NEG_INF
+from .memory import zeros
 
 
 def max_value(x: Tensor, dim: int) -> Tensor:
@@ -37,6 +38,12 @@ def top_values(x: Tensor, k: int, dim: int) -> Tensor:
     shape = list(top.shape)
     shape[dim] = k - size
     return torch.cat([top, top.new_full(shape, NEG_INF)], dim)
+
+
+def counted(picked: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """How often each of `size` entries was picked, `(paths, size)`: `picked (paths, uses)` are entries, -1 for none."""
+    out = zeros((picked.shape[0], size), dtype, picked.device)
+    return out.scatter_add_(1, picked.clamp(min=0), (picked >= 0).to(dtype)) if size else out
 
 
 def tally(picked: Sequence[Tensor], codes: Sequence[tuple[Tensor, Tensor] | None], size: int) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import operator, over_batch, prefix_mask, refuse_where, tally, zeros
+from semiring_struct.ops import counted, operator, over_batch, prefix_mask, refuse_where, tally
 
 BLANK = -1
 
@@ -72,8 +72,7 @@ def dense(used: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 @operator("dense")
 def _counted(used: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    out = zeros((used.shape[0], size), dtype, used.device)
-    return out.scatter_add_(1, used.clamp(min=0), (used >= 0).to(dtype)) if size else out
+    return counted(used, size, dtype)
 
 
 @torch.library.register_fake(_counted)
@@ -88,11 +87,14 @@ def stored(used: Tensor, full: tuple[int, ...], shape: tuple[int, ...]) -> Tenso
     """Flat indices into a field of sizes `full`, as indices into the field as stored, where a tied dim has size 1."""
     if full == shape:
         return used
-    out, rest, step = torch.zeros_like(used), used.clamp(min=0), 1
-    for size, kept in zip(reversed(full), reversed(shape), strict=True):
+    out, below, step, run = torch.zeros_like(used), 1, 1, 1
+    for size, kept in [*zip(reversed(full), reversed(shape), strict=True), (0, 1)]:
         if kept == size:
-            out += rest % size * step
-        rest, step = rest // size, step * kept
+            run *= size  # neighbouring dims that are kept go together
+            continue
+        if run > 1:
+            out = out + used // below % run * step
+        below, step, run = below * run * size, step * run, 1
     return torch.where(used < 0, BLANK, out)
 
 

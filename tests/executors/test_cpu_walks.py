@@ -15,12 +15,13 @@ from semiring_struct.executors import Code, operators
 from semiring_struct.executors.eager.machine import Eager
 from semiring_struct.executors.machine import Job, Machine, Paths
 from semiring_struct.inference.door import Door, open_door
-from semiring_struct.ops import tally
+from semiring_struct.ops import counted, tally
 from tests.programs.random_programs import potentials, programs
 from tests.structures.families import FAMILIES, Family, alignment, chain, heads, segments, spans
 
 pytest.importorskip("numba")
 walks = pytest.importorskip("semiring_struct.executors.cpu.walks")
+cells = pytest.importorskip("semiring_struct.executors.cpu.cells")
 Cpu = pytest.importorskip("semiring_struct.executors.cpu.machine").Cpu
 
 LARGER = (chain(30, 4), chain(30, 4, tied=True), segments(15, 4, 3), spans(9), spans(5, 2), heads(8), alignment(7, 9))
@@ -183,6 +184,33 @@ def test_draws_whose_choices_are_not_kept(family: Family, monkeypatch: pytest.Mo
     kept = walks.draws(job, charts, SEED, 20)
     monkeypatch.setattr(walks, "TABLE_BYTES", 0)
     same(walks.draws(job, charts, SEED, 20), kept, len(door.flat))
+
+
+@every_dtype
+@every_family
+@pytest.mark.parametrize("batch", [3, 11])
+def test_the_best_as_an_event(family: Family, dtype: torch.dtype, batch: int):
+    door = drawn(family, batch, dtype)
+    job = asked(door)
+    best, (feasible, events) = Eager().best(job), Cpu().best_events(job)
+    assert torch.equal(feasible, best.feasible)
+    for event, used, field in zip(events, best.parts(len(door.flat)), job.fields, strict=True):
+        assert event.dtype == dtype and torch.equal(event, counted(used, field.shape[1], dtype))
+
+
+@pytest.mark.parametrize("batch", [3, 11])
+@pytest.mark.parametrize("family", [chain(30, 4), chain(9, 40), segments(15, 4, 3), heads(8)], ids=str)
+def test_the_first_of_tied_ones_whether_picks_are_noted_or_not(
+    family: Family, batch: int, monkeypatch: pytest.MonkeyPatch
+):
+    phi = family.draw((batch,), seed=4, forbidden=0.2)
+    fields = phi if isinstance(phi, tuple) else (phi,)
+    phi = family.kind(*(f.round() for f in fields))
+    door = open_door(family.structure, phi, family.lengths(batch, seed=4))
+    noted = Cpu().best(asked(door))
+    same(noted, Eager().best(asked(door)), len(door.flat))
+    monkeypatch.setattr(cells, "NOTED", 0)
+    same(Cpu().best(asked(door)), noted, len(door.flat))
 
 
 @every_dtype

@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT
-from semiring_struct.executors.cpu.native import ahead, entry, exact, pointer
+from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer
 from semiring_struct.executors.cpu.paths import advance, begin, bench_of, finish, instance_of
 from semiring_struct.executors.cpu.steps import first_of, opened, scores
+
+
+@inlined
+def _noted(source, b, cell):
+    """Which alternative of a cell is its largest, -1 where that is not known."""
+    if source.picks == 0:
+        return np.int64(-1)
+    return np.int64(pointer(source.picks, np.int32(0))[b * source.pitch + cell * source.apart])
 
 
 @exact
@@ -18,14 +26,16 @@ def _step(table, source, bench, step, start, end):
         j = b - start
         if bench.filled[j] < step:
             continue
-        own, cell = instance_of(source, table, b), table.cells
+        own, cell, pick = instance_of(source, table, b), table.cells, np.int64(-1)
         if step:
             cell = np.int64(queue[j])
-        top = scores(x, table, own, cell, bench.like)
-        if top == -np.inf:
-            bench.feasible[b] = 0
-            continue
-        pick = first_of(x, np.int64(table.head[cell * COLUMNS + COUNT]), top)
+            pick = _noted(source, b, cell)
+        if pick < 0:
+            top = scores(x, table, own, cell, bench.like)
+            if top == -np.inf:
+                bench.feasible[b] = 0
+                continue
+            pick = first_of(x, np.int64(table.head[cell * COLUMNS + COUNT]), top)
         busy |= advance(table, own, bench, b, j, cell, pick, step)
     return busy
 

@@ -15,6 +15,7 @@ from semiring_struct.programs.program import Program
 
 # columns of `head`
 FIRST, COUNT, ROW, DENSE, COLUMNS = range(5)
+NOTED = 64  # cells whose largest alternatives are noted in the time that a walk takes to weigh those of one
 LARGEST = np.iinfo(np.int32).max
 UNEVEN = LARGEST
 
@@ -49,8 +50,8 @@ class Charted:
     """`cells`, the arrays that these point into, and each slot's buffer.
 
     `most` is the largest number of choices of a cell, `choices` that of the answer, `width` that of all cells.
-    `answer (terms, slots)` is `base` of the answer at lengths 0, `per_length (sides, terms * slots)` what each length
-    adds to it, and `least (sides,)` the lengths from which on the answer's cells exist.
+    `root (1 + sides, terms * slots)` is `base` of the answer at lengths 0, then what each length adds to it; `least
+    (sides,)` are the lengths from which on the answer's cells exist, both int64.
     """
 
     cells: Cells
@@ -59,19 +60,21 @@ class Charted:
     most: int
     width: int
     choices: int
-    answer: np.ndarray
-    per_length: np.ndarray
-    least: np.ndarray
+    root: Tensor
+    least: Tensor
+
+    @property
+    def noted(self) -> bool:
+        """Whether a forward pass had better note which alternatives are largest, for a walk not to weigh them again.
+
+        It does so for all cells, a walk weighs those that it comes to.
+        """
+        return self.cells.cells <= NOTED * self.cells.longest
 
     @property
     def field_slots(self) -> tuple[int, ...]:
         """The field of each slot after those of charts."""
         return self.buffers[self.cells.chart_slots :]
-
-    def roots(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each instance: `base` of its answer `(batch, terms, slots)` int32, and whether it is too short for one."""
-        moved = (lengths @ self.per_length).reshape(len(lengths), *self.answer.shape)
-        return (self.answer + moved).astype(np.int32), np.any(lengths < self.least, axis=1)
 
 
 @lru_cache(maxsize=256)
@@ -87,17 +90,18 @@ def cells_of(program: Program) -> Charted | None:
     held = tuple(torch.from_numpy(a).to(torch.int32).contiguous() for a in arrays)
     sizes = d.base.shape[1], d.base.shape[2], d.chart_slots, d.cells, d.longest
     cells = Cells._make((*(a.data_ptr() for a in held), *sizes))
-    least = np.array(program.bound_shift, dtype=np.int64)
-    return Charted(cells, held, d.slots, d.most, d.width, int(d.count[-1]), d.base[-1], _per_length(program, d), least)
+    least = torch.tensor(program.bound_shift, dtype=torch.int64)
+    return Charted(cells, held, d.slots, d.most, d.width, int(d.count[-1]), _root(program, d), least)
 
 
-def _per_length(program: Program, d: Derivations) -> np.ndarray:
-    moved = np.zeros((len(program.bound_shift), *d.base.shape[1:]), dtype=np.int64)
+def _root(program: Program, d: Derivations) -> Tensor:
+    root = np.zeros((1 + len(program.bound_shift), *d.base.shape[1:]), dtype=np.int64)
+    root[0] = d.base[-1]
     for i, term in enumerate(program.answer.terms):
         for q, window in place(term, d.slots).items():
             for side, _, stride in window.per_length:
-                moved[side, i, q] += stride
-    return moved.reshape(len(moved), d.base[-1].size)
+                root[1 + side, i, q] += stride
+    return torch.from_numpy(root.reshape(len(root), root[0].size))
 
 
 def _rows(d: Derivations, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

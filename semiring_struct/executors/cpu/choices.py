@@ -72,11 +72,17 @@ def one_hot(rule):
 
 
 @exact
+def mass_of(w, shape, mass):
+    """The sum of `w` over the alternatives of each cell."""
+    lines, n = (shape.alternatives, shape.cells) if shape.across else (shape.cells, shape.alternatives)
+    sums(w, lines, n, mass, shape.across)
+
+
+@exact
 def masses(w, x, shape, sharpness, mass):
     """`w = exp(x * sharpness)`, and its sum over the alternatives of each cell."""
-    lines, n = (shape.alternatives, shape.cells) if shape.across else (shape.cells, shape.alternatives)
-    exponentiate(w, x, lines * n, sharpness)
-    sums(w, lines, n, mass, shape.across)
+    exponentiate(w, x, shape.alternatives * shape.cells, sharpness)
+    mass_of(w, shape, mass)
 
 
 @exact

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 LOOPS = 3
 LANES = 8  # instances side by side
+KEPT_BYTES = 1 << 25  # no thread keeps more chances than this from one pass to the next
 
 # the head of a code: number of the charts' buffer, cells, whether every cell is written, entries of the largest tile,
 # most alternatives of a cell, cells of the widest tile, where blocks start and end, sides, where least lengths start;
-# of products: where they start and end, entries of the largest left side, of all right sides, their lines and slots
+# of products: where they start and end, entries of the largest left side, of all right sides, their lines and slots;
+# alternatives of all cells, those of products and moves aside
 CHARTS, CELLS, WHOLE, LARGEST, MOST, WIDEST, FIRST_BLOCK, END_BLOCK, SIDES, LEAST = range(10)
-FIRST_PRODUCT, END_PRODUCT, LEFT, RIGHT, SHIFTS, SLOTS = range(10, 16)
-HEAD = 16
+FIRST_PRODUCT, END_PRODUCT, LEFT, RIGHT, SHIFTS, SLOTS, CHOICES = range(10, 17)
+HEAD = 17
 
 # blocks; the last is the answer
 TURNS, FIRST_ROW, END_ROW = range(3)
@@ -24,7 +26,8 @@ BLOCK = 3
 CHOOSES, ACROSS, WIDE, N0, N1, NJ, TILE = range(7)
 TO, TO_STEP, TO_0, TO_1, TO_J = range(7, 12)
 FIRST_TERM, END_TERM, FIRST_LATE, END_LATE, ALTERNATIVES, CHARTED, ANSWER, AS_PRODUCT, AS_MOVE = range(12, 21)
-ROW = 21
+CHOICE = 21  # where the alternatives of its cells start among those of all
+ROW = 22
 
 # terms
 FIRST_FACTOR, END_FACTOR, SIZE_0, SIZE_1, SIZE_2, START = range(6)
@@ -64,4 +67,8 @@ KEY = 37
 CHARTS_ALL, VALUE_ALL, LENGTHS_ALL, SEED_ALL, RISE_ALL = range(38, 48, 2)
 FIELDS_ALL, DOTS_ALL, SLOPES_ALL = range(48, 51)
 FIELDS, OUT, SIZES, REFUSED = 51, 52, 53, 54  # sizes of fields; whether one of them holds NaN or +inf
-STATE = 55
+# of the present instance: which alternatives are largest, int32; what one pass keeps for the next, chances of
+# alternatives and, where these take the place of slopes, their sum for each cell. Then, as above, of a few instances
+PICKS_NOW, CHANCES_NOW, MASSES_NOW = range(55, 58)
+PICKS_ALL, CHANCES_ALL, MASSES_ALL = range(58, 64, 2)
+STATE = 64

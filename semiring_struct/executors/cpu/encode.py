@@ -97,7 +97,7 @@ class _Encoder:
         self.lengths: list[list[int]] = []
         self.products: list[list[int]] = []
         self.largest, self.most, self.widest = 1, 1, 1
-        self.left, self.right, self.shifts = 0, 0, 0
+        self.left, self.right, self.shifts, self.choices = 0, 0, 0, 0
         self.slots: dict[tuple, list[int]] = {}
         self.as_product = products(program)
 
@@ -106,10 +106,10 @@ class _Encoder:
         for block in self.program.blocks:
             first = len(self.rows)
             for row in block.rows:
-                self._row(row)
+                self._row(row, block.count)
             blocks.append([block.count, first, len(self.rows)])
         first = len(self.rows)
-        self._row(self.program.answer, answer=True)
+        self._row(self.program.answer, 1, answer=True)
         blocks.append([1, first, len(self.rows)])
         return self._laid_down(blocks)
 
@@ -135,18 +135,18 @@ class _Encoder:
         head = [
             program.charts, program.cells, int(program.writes_all), self.largest, self.most, self.widest,
             starts[0], starts[1], len(least), at.HEAD, starts[5], starts[6], self.left, self.right, self.shifts,
-            len(self.slots),
+            len(self.slots), self.choices,
         ]  # fmt: skip
         return np.array([*head, *least, *itertools.chain(*itertools.chain(*sections))], dtype=np.int64)
 
-    def _row(self, row: Row, answer: bool = False) -> None:
+    def _row(self, row: Row, turns: int, answer: bool = False) -> None:
         found = nests(row, answer)
         product = -1
         if row in self.as_product and len(found) == 1:
             product = len(self.products)
             self._product(*self.as_product[row])
         for nest in found:
-            self._nest(nest, answer, product)
+            self._nest(nest, turns, answer, product)
 
     def _product(self, product: Product, fixed: bool) -> None:
         place = product.place() if fixed else (len(self.products),)
@@ -178,7 +178,7 @@ class _Encoder:
         own = _two(side.own)
         self._factor_of(side.window, side.window.offset, _two(side.both) + own[:1], _three(side.summed), own[1])
 
-    def _nest(self, nest: Nest, answer: bool, product: int) -> None:
+    def _nest(self, nest: Nest, turns: int, answer: bool, product: int) -> None:
         k = nest.alternatives
         chooses = answer or len(nest.sums) != 1 or k != 1
         headed = not answer and _headed(nest, self.program.charts)
@@ -204,8 +204,10 @@ class _Encoder:
         to = [apart * x for x in (nest.target.offset, nest.target.window.step, *_three(nest.target.cells))]
         self.rows.append([
             int(chooses), int(across), int(wide), n0, n1, nj, max(tile, 1), *to, first_term, end_term, first_late,
-            len(self.factors), k, int(headed), int(answer), product, move,
+            len(self.factors), k, int(headed), int(answer), product, move, self.choices,
         ])  # fmt: skip
+        if chooses and not answer and product < 0 and (self.lanes > 1 or move < 0):
+            self.choices += turns * math.prod(nest.sizes) * k
 
     def _sole(self, w: Window) -> bool:
         """Whether slopes of the field are written by this reader, and not added to."""

@@ -11,7 +11,7 @@ from semiring_struct.executors.cpu.native import ahead, entry, exact, inner, poi
 from semiring_struct.executors.cpu.products import open_products, product_forward
 from semiring_struct.executors.cpu.sheets import fill, put, raise_by, write
 from semiring_struct.executors.cpu.state import field, refuse_strange, too_short, turn_to, wide
-from semiring_struct.executors.cpu.tiles import Spot, load_centred, load_head, place, target
+from semiring_struct.executors.cpu.tiles import Spot, chances_of, keeps_chances, load_centred, load_head, place, target
 
 
 @exact
@@ -41,7 +41,9 @@ def _choose(rule, code, state, row, spot, shift, v, like):
     """The values of a tile's cells, their late factors aside."""
     norm, crest = pointer(state[col.NORM], like), wide(state, col.CREST)
     load_centred(code, state, row, spot, False, shift, like)
-    values(rule, pointer(state[col.X], like), pointer(state[col.WEIGHTS], like), shape_of(row, spot), norm, like)
+    kept = keeps_chances(rule, state, row)
+    w = chances_of(state, row, spot, like) if kept else pointer(state[col.WEIGHTS], like)
+    values(rule, pointer(state[col.X], like), w, shape_of(row, spot), norm, like)
     put(v, spot.count, 1, spot.count, crest, 0, 1)
     raise_by(v, spot.count, 1, spot.count, norm, 0, 1)
 
@@ -84,6 +86,8 @@ def forward(rule, like, code_at, state_at, start, end):
         open_products(code, state, like)
         if not code[col.WHOLE]:
             fill(charts, 1, 1, code[col.CELLS], -np.inf)
+        if state[col.PICKS_ALL] != 0:
+            fill(pointer(state[col.PICKS_NOW], np.int32(0)), 1, 1, code[col.CELLS], np.int32(-1))
         empty = too_short(code, state)
         if empty:
             fill(answer, 1, 1, state[col.OUT], 0.0)

@@ -76,18 +76,34 @@ class _Run:
         self.banks[at.SLOPES_ALL, at.SLOPES_NOW] = slopes
         return slopes
 
-    def go(self, *runs: Callable[..., None], visitor: Visitor | None = None) -> None:
+    def _lines(self, both: bool, visited: bool, noted: bool) -> dict[int, tuple[int, torch.dtype]]:
+        """By slot, what lies in a thread's own buffers of each of a few instances: how many numbers of which kind."""
+        cells, choices = self.job.program.cells, int(self.code[at.CHOICES])
+        lines = {}
+        if visited:
+            lines[at.CHARTS_ALL] = cells, torch.float64
+        if noted:
+            lines[at.PICKS_ALL] = cells, torch.int32
+        if both:
+            lines[at.MASSES_ALL] = cells + 1, self.narrow
+        if both and 0 < choices * self.narrow.itemsize <= at.KEPT_BYTES:
+            lines[at.CHANCES_ALL] = choices, self.narrow
+        return lines
+
+    def go(self, *runs: Callable[..., None], visitor: Visitor | None = None, noted: bool = False) -> None:
         """Share the instances out among threads, each with a state of its own; a few at a time where there are passes.
 
-        What one pass has read is then still near when the next one reads it. Charts that are visited are kept nowhere.
+        What one pass has read or found is then still near when the next one reads it. Charts that are visited are kept
+        nowhere; where picks are `noted`, a visit does not read the fields again.
         """
         from semiring_struct.executors.cpu.choices import rule_of
         from semiring_struct.executors.cpu.state import State, address
         from semiring_struct.executors.cpu.threads import SMALL, share_out
 
         rule, refused, cost = rule_of(self.job.reduction), [], self.job.program.cost
-        few = max(1, NEAR // cost.bytes) if len(runs) > 1 or visitor else max(self.batch, 1)
-        cells = self.job.program.cells
+        lines = self._lines(len(runs) > 1, visitor is not None, noted)
+        near = sum(n * kind.itemsize for n, kind in lines.values()) + (0 if noted else cost.bytes)
+        few = max(1, NEAR // max(near, 1)) if lines else max(self.batch, 1)
 
         def piece(start: int, end: int) -> None:
             state = State(self.code, self.narrow, self.channels)
@@ -97,15 +113,18 @@ class _Run:
                 state.bank(slot, now, tensors)
             for slot, word in self.words.items():
                 state.words[slot] = word
-            visit, charts = visitor and visitor(), torch.empty((few if visitor else 0, cells), dtype=torch.float64)
+            own = {slot: torch.empty((few, n), dtype=kind) for slot, (n, kind) in lines.items()}
+            visit = visitor and visitor()
             for first in range(start, end, few):
                 last = min(first + few, end)
-                if visit:
-                    state.passing(at.CHARTS_ALL, charts, first)
+                for slot, x in own.items():
+                    state.passing(slot, x, first)
                 for run in runs:
                     run(rule, self.kind(0), address(self.code), address(state.words), first, last)
                 if visit:
-                    visit(Charts(charts.data_ptr(), cells, 1), first, last)
+                    charts, picks = own[at.CHARTS_ALL], own.get(at.PICKS_ALL)
+                    at_picks = 0 if picks is None else picks.data_ptr()
+                    visit(Charts(charts.data_ptr(), at_picks, self.job.program.cells, 1), first, last)
             refused.append(state.words[at.REFUSED])
 
         share_out(piece, self.batch, cost.alternatives * self.batch < SMALL)
@@ -204,6 +223,12 @@ class Cpu(Machine):
 
         return walks.k_best(job, charts, k) if walks.able(job) else self._walks.k_best(job, charts, k)
 
+    def best_events(self, job: Job) -> tuple[Tensor, list[Tensor]]:
+        """The same walk, which counts what it uses as it goes."""
+        from semiring_struct.executors.cpu import walks
+
+        return walks.best_events(job, partial(_visit, job)) if walks.able(job) else super().best_events(job)
+
     def best_labels(self, job: Job, code: Code) -> tuple[Tensor, Tensor]:
         """The same walk, which writes labels as it goes."""
         from semiring_struct.executors.cpu import walks
@@ -231,16 +256,16 @@ class Cpu(Machine):
         return self._walks.beam(job, charts, k, start, grow)
 
 
-def _visit(job: Job, visitor: Visitor) -> None:
+def _visit(job: Job, visitor: Visitor, noted: bool) -> None:
     """One forward pass; the charts of every few instances are visited as soon as they are filled."""
     from semiring_struct.executors.cpu.forward import forward
 
     if lanes.fit(job):
-        lanes.visit(job, visitor)
+        lanes.visit(job, visitor, noted)
     else:
         run = _Run(job)
         run.value()
-        run.go(forward, visitor=visitor)
+        run.go(forward, visitor=visitor, noted=noted)
 
 
 def _flat(seed: Tensor, job: Job) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, DENSE
 from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer, random_bits
-from semiring_struct.executors.cpu.steps import Ink, Instance, choices, follow, mark, opened, scores, search
+from semiring_struct.executors.cpu.steps import ENTRIES, Ink, Instance, choices, follow, mark, opened, scores, search
 
 UNKNOWN, DEAD, ALIVE = range(3)
 
@@ -18,12 +18,13 @@ class Source(NamedTuple):
 
     `root (batch, terms, slots)` int32 is `base` of the answers; `empty (batch,)` marks instances too short for the
     answer's cells; of the fields these are their own addresses and the bytes between instances; cell `x` of instance
-    `b` is number `b * pitch + x * apart` of `charts`.
+    `b` is number `b * pitch + x * apart` of `charts` and, unless these are 0, of `picks` (see `visits.Charts`).
     """
 
     root: int
     empty: int
     charts: int
+    picks: int
     pitch: int
     apart: int
     address: int
@@ -32,9 +33,10 @@ class Source(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What walks leave behind, as addresses: `feasible (paths,)` and labels `(paths, width)`, or entries used.
+    """What walks leave behind, as addresses: `feasible (paths,)` and, as `how` says, one of these.
 
-    Entries are kept where width is 0: `used[q]` is the address of those of slot `q`, `(paths, longest)`, 0 for none.
+    LABELS: `labels (paths, width)`. ENTRIES: `used[q]` is the address of those of slot `q`, `(paths, longest)`, 0 for
+    none. EVENTS: the same of how often each entry is used, `(paths, sizes[q])`, zeros to begin with.
     `codes[f]` are the address of what the entries of field `f` write, `(entries + 1, q, 2)` int32 pairs of a label and
     what to add to it, then q, then the number of entries. Pairs that say nothing, and those after the last entry, write
     label `width`, which nobody reads. The `count` slots worth a look are `slots`: of charts, and of fields of which
@@ -44,10 +46,12 @@ class Record(NamedTuple):
     feasible: int
     labels: int
     used: int
+    sizes: int
     codes: int
     slots: int
     count: int
     width: int
+    how: int
 
 
 class Work(NamedTuple):
@@ -74,6 +78,7 @@ class Bench(NamedTuple):
     feasible: Any
     all_labels: Any
     used: Any
+    sizes: Any
     codes: Any
     slots: Any
     x: Any
@@ -85,6 +90,7 @@ class Bench(NamedTuple):
     known: Any
     count: int
     width: int
+    how: int
     group: int
     keep: int
     like: Any
@@ -95,10 +101,10 @@ def bench_of(record, work, like):
     """`record` and `work`, opened."""
     flag, small, one = np.uint8(0), np.int32(0), mark(np.uint64(0), like)
     return Bench(
-        pointer(record.feasible, flag), pointer(record.labels, 0), pointer(record.used, 0), pointer(record.codes, 0),
-        pointer(record.slots, small), pointer(work.x, 0.0), pointer(work.chances, like), pointer(work.queue, small),
-        pointer(work.filled, 0), pointer(work.labels, small), pointer(work.marks, one), pointer(work.known, flag),
-        record.count, record.width, work.group, work.keep, like,
+        pointer(record.feasible, flag), pointer(record.labels, 0), pointer(record.used, 0), pointer(record.sizes, 0),
+        pointer(record.codes, 0), pointer(record.slots, small), pointer(work.x, 0.0), pointer(work.chances, like),
+        pointer(work.queue, small), pointer(work.filled, 0), pointer(work.labels, small), pointer(work.marks, one),
+        pointer(work.known, flag), record.count, record.width, record.how, work.group, work.keep, like,
     )  # fmt: skip
 
 
@@ -110,6 +116,22 @@ def instance_of(source, table, b):
     return Instance(charts, source.apart, pointer(source.address, 0), pointer(source.stride, 0), root, b)
 
 
+@entry
+def find_roots(root_at, least_at, lengths_at, sides, width, out_at, short_at, batch):
+    """Of each instance: `base` of its answer `(batch, width)` int32, and whether it is too short for one `(batch,)`."""
+    root, least, lengths = pointer(root_at, 0), pointer(least_at, 0), pointer(lengths_at, 0)
+    out, short = pointer(out_at, np.int32(0)), pointer(short_at, np.uint8(0))
+    for b in range(batch):
+        for i in range(width):
+            to = root[i]
+            for side in range(sides):
+                to += root[(1 + side) * width + i] * lengths[b * sides + side]
+            out[b * width + i] = to
+        short[b] = 0
+        for side in range(sides):
+            short[b] |= lengths[b * sides + side] < least[side]
+
+
 @exact
 def begin(bench, path, j, longest):
     """Nothing used so far by a path, the `j`-th of its group."""
@@ -117,12 +139,13 @@ def begin(bench, path, j, longest):
     labels = ahead(bench.labels, j * (bench.width + 1))
     for i in range(bench.width):
         labels[i] = -1
-    for k in range(bench.count):
-        address = bench.used[bench.slots[k]]
-        if address:
-            used = ahead(pointer(address, 0), path * longest)
-            for i in range(longest):
-                used[i] = -1
+    if bench.how == ENTRIES:
+        for k in range(bench.count):
+            address = bench.used[bench.slots[k]]
+            if address:
+                used = ahead(pointer(address, 0), path * longest)
+                for i in range(longest):
+                    used[i] = -1
 
 
 @exact
@@ -134,16 +157,16 @@ def finish(bench, path, j):
 
 
 @inlined
-def ink_of(bench, path, j, longest):
-    """Where path `path`, the `j`-th of its group, is written down."""
-    place = path * longest if bench.width == 0 else -1
-    return Ink(ahead(bench.labels, j * (bench.width + 1)), bench.codes, bench.used, place, bench.slots, bench.count)
+def ink_of(bench, path, j, count):
+    """Where path `path`, the `j`-th of its group, is written down, as far as the first `count` slots go."""
+    labels = ahead(bench.labels, j * (bench.width + 1))
+    return Ink(bench.how, path, labels, bench.codes, bench.used, bench.sizes, bench.slots, count, bench.like)
 
 
 @inlined
 def advance(table, own, bench, path, j, cell, pick, step):
     """Follow what path `path`, the `j`-th of its group, picked; whether more cells wait than this one."""
-    ink, queue = ink_of(bench, path, j, table.longest), ahead(bench.queue, j)
+    ink, queue = ink_of(bench, path, j, bench.count), ahead(bench.queue, j)
     bench.filled[j] = follow(table, own, cell, pick, queue, bench.group, bench.filled[j], ink, step)
     return bench.filled[j] > step
 

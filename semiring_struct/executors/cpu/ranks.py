@@ -13,7 +13,7 @@ import numpy as np
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, Cells
 from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer
 from semiring_struct.executors.cpu.paths import ALIVE, UNKNOWN, begin, bench_of, finish, ink_of, instance_of
-from semiring_struct.executors.cpu.steps import Ink, follow, opened, scores
+from semiring_struct.executors.cpu.steps import follow, opened, scores
 
 # columns of `cells`: the best derivation, the first of a heap of those that wait for a rank, the last alternative in
 # order that has joined them (NONE once all have), and how many are to join next
@@ -251,7 +251,7 @@ def _best(table, own, bench, r, cell):
 def _read(table, own, bench, r, d):
     """The cells that a derivation reads, into `read`; how many there are."""
     made = _derivation(r, d)
-    ink = Ink(bench.labels, bench.codes, bench.used, 0, bench.slots, table.chart_slots)
+    ink = ink_of(bench, 0, 0, table.chart_slots)
     return follow(table, own, np.int64(made[CELL]), np.int64(made[PICK]), r.read, 1, 0, ink, 0)
 
 
@@ -348,7 +348,7 @@ def walk_k_best(cells, source, record, work, ranking, like, k, start, end):
             if i and d != LAST:
                 d = _advance(table, own, bench, r, d) if d != NONE else np.int64(LAST)
             if d >= 0:
-                _write_down(table, own, bench, r, d, ink_of(bench, path, 0, table.longest))
+                _write_down(table, own, bench, r, d, ink_of(bench, path, 0, bench.count))
             bench.feasible[path] = d != LAST
             r.scores[path] = -np.inf if d == LAST else top - (_losses(r, d)[LOSS] if d != NONE else 0.0)
             finish(bench, path, 0)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from semiring_struct.executors.cpu import columns as col
-from semiring_struct.executors.cpu.choices import SOFT, Noise, one_hot, weigh
+from semiring_struct.executors.cpu.choices import SOFT, Noise, mass_of, one_hot, weigh
 from semiring_struct.executors.cpu.forward import shape_of
 from semiring_struct.executors.cpu.moves import move_flows, moves
 from semiring_struct.executors.cpu.native import ahead, cast, entry, exact, inner, pointer
 from semiring_struct.executors.cpu.products import close_products, open_products, product_reverse
-from semiring_struct.executors.cpu.sheets import fill, give, lower_by, put, scale_across, scale_lines, times
+from semiring_struct.executors.cpu.sheets import fill, give, invert, lower_by, put, scale_across, scale_lines, times
 from semiring_struct.executors.cpu.state import clear, field, too_short, turn_to, wide
 from semiring_struct.executors.cpu.tiles import (
     ADD,
     WRITE,
     Spot,
+    chances_of,
+    keeps_chances,
     load_centred,
     load_head,
     place,
@@ -96,7 +98,12 @@ def _tile(rule, code, state, row, spot, shift, source, like):
         _crest_by_value(code, state, row, spot, like)
         move_flows(rule, code, state, row, spot, shift, flow, how, like)
         return
-    _weigh(rule, code, state, row, spot, shift, like)
+    if keeps_chances(rule, state, row):
+        w = chances_of(state, row, spot, like)
+        mass_of(w, shape_of(row, spot), norm)
+        invert(norm, n, cast(1, like), cast(0, like))
+    else:
+        _weigh(rule, code, state, row, spot, shift, like)
     times(norm, n, flow)
     scale(w, row, spot, norm)
     spread(w, code, state, row, spot, adjoint, pointer(state[col.SHARES], like), how, like)
@@ -124,7 +131,8 @@ def _row(rule, code, state, row, turn, source, like):
         return
     shift, count, shares = 0.0, row[col.ALTERNATIVES], pointer(state[col.SHARES], like)
     if row[col.CHARTED]:
-        shift = load_head(code, state, row, turn, like)
+        if not keeps_chances(rule, state, row):
+            shift = load_head(code, state, row, turn, like)
         fill(shares, count, 1, count, cast(0, like))
     tile = 1 if one_hot(rule) else row[col.TILE]
     for o0 in range(row[col.N0]):

@@ -96,6 +96,9 @@ def turn_to(state, b):
     state[at.LENGTHS_NOW] = state[at.LENGTHS_ALL] + state[at.LENGTHS_ALL + 1] * b
     state[at.SEED_NOW] = state[at.SEED_ALL] + state[at.SEED_ALL + 1] * b
     state[at.RISE_NOW] = state[at.RISE_ALL] + state[at.RISE_ALL + 1] * b
+    state[at.PICKS_NOW] = state[at.PICKS_ALL] + state[at.PICKS_ALL + 1] * b
+    state[at.CHANCES_NOW] = state[at.CHANCES_ALL] + state[at.CHANCES_ALL + 1] * b
+    state[at.MASSES_NOW] = state[at.MASSES_ALL] + state[at.MASSES_ALL + 1] * b
     state[at.KEY_NOW] = state[at.KEY] + (b << 32)
     _turn_bank(state, at.FIELDS_ALL, at.FIELDS_NOW, b)
     _turn_bank(state, at.DOTS_ALL, at.DOTS_NOW, b)

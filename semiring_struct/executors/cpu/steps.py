@@ -61,18 +61,21 @@ class Instance(NamedTuple):
     number: int
 
 
+LABELS, ENTRIES, EVENTS = range(3)  # what is written of a path: its labels, each entry used, how often each is
+
+
 class Ink(NamedTuple):
-    """Where a path is written down: into its labels, or the entries that it uses, one to a step.
+    """Where path `path` is written down; `codes`, `used` and `sizes` are as in `Record`, `labels` are its own."""
 
-    `codes` and `used` are as in `Record`; the path's own entries start at `place`, negative if labels are written.
-    """
-
+    how: int
+    path: int
     labels: Any
     codes: Any
     used: Any
-    place: int
+    sizes: Any
     slots: Any
     count: int
+    like: Any
 
 
 @exact
@@ -318,9 +321,12 @@ def follow(table, own, cell, pick, queue, apart, filled, ink, step):
             if q < table.chart_slots:
                 queue[filled * apart] = table.alias[to]
                 filled += 1
-            elif ink.place >= 0:
+            elif ink.how == ENTRIES:
                 used = pointer(ink.used[q], 0)
-                used[ink.place + step] = to
+                used[ink.path * table.longest + step] = to
+            elif ink.how == EVENTS:
+                event = pointer(ink.used[q], ink.like)
+                event[ink.path * ink.sizes[q] + to] += 1
             else:
                 write(ahead(ink.codes, CODE * np.int64(table.buffers[q])), ink.labels, to)
     return filled

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semiring_struct.executors.cpu import columns as col
+from semiring_struct.executors.cpu.choices import SOFT
 from semiring_struct.executors.cpu.native import ahead, cast, exact, inner, pointer
 from semiring_struct.executors.cpu.sheets import (
     centre_on,
@@ -48,6 +49,25 @@ def place(code, state, f, spot):
     for i in range(f[col.FIRST_LENGTH], f[col.END_LENGTH], col.LENGTH):
         at += words(state, col.LENGTHS_NOW)[code[i]] * code[i + 1]
     return at
+
+
+@exact
+def choice(row, spot):
+    """Where a tile's alternatives stand among those of all cells."""
+    line = (spot.turn * row[col.N0] + spot.o0) * row[col.N1] + spot.o1
+    return row[col.CHOICE] + (line * row[col.NJ] + spot.j) * row[col.ALTERNATIVES]
+
+
+@exact
+def chances_of(state, row, spot, like):
+    """Where the chances of a tile are kept from one pass to the next."""
+    return ahead(pointer(state[col.CHANCES_NOW], like), choice(row, spot))
+
+
+@exact
+def keeps_chances(rule, state, row):
+    """Whether they are."""
+    return rule.kind == SOFT and state[col.CHANCES_ALL] != 0 and not row[col.ANSWER] and not row[col.AS_MOVE]
 
 
 @exact

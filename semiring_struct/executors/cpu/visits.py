@@ -7,9 +7,14 @@ from typing import NamedTuple
 
 
 class Charts(NamedTuple):
-    """Where charts of some instances lie: the address of the first, numbers from one instance and cell to the next."""
+    """Where charts of some instances lie: the address of the first, numbers from one instance and cell to the next.
+
+    At address `picks`, unless it is 0, lies for every cell which alternative is its largest, int32, the first of tied
+    ones, or -1 where that is not known.
+    """
 
     address: int
+    picks: int
     pitch: int
     apart: int
 
@@ -18,5 +23,5 @@ class Charts(NamedTuple):
 Visit = Callable[[Charts, int, int], None]
 # called by each thread, so that its visits have buffers of their own
 Visitor = Callable[[], Visit]
-# a forward pass that visits all instances
-Fill = Callable[[Visitor], None]
+# a forward pass that visits all instances, with picks if told so
+Fill = Callable[[Visitor, bool], None]

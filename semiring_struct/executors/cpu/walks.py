@@ -16,18 +16,19 @@ from semiring_struct.executors.cpu.edges import edges_of, write_lines
 from semiring_struct.executors.cpu.encode import encode
 from semiring_struct.executors.cpu.hops import FEW, Crowd, Ways, hop_draws
 from semiring_struct.executors.cpu.native import WIDE
-from semiring_struct.executors.cpu.paths import Record, Source, Work, walk_draws
+from semiring_struct.executors.cpu.paths import Record, Source, Work, find_roots, walk_draws
 from semiring_struct.executors.cpu.ranks import HEADER, LOSSES, STATE, Ranking, room, walk_k_best
 from semiring_struct.executors.cpu.state import State, address
+from semiring_struct.executors.cpu.steps import ENTRIES, EVENTS, LABELS
 from semiring_struct.executors.cpu.threads import share_out
 from semiring_struct.executors.cpu.visits import Charts, Fill, Visit
 from semiring_struct.executors.machine import Code, Job, Paths
-from semiring_struct.ops import empty
+from semiring_struct.ops import empty, zeros
 
 GROUP = 64  # paths that take their steps side by side: the processor works on several of them at once
 CROWD = 1024  # the same where they are at one place each: more of them find in the cache what others have read
 SIDE_BY_SIDE = 8  # the same of best paths, each of an instance of its own
-CELL = 8  # bytes of a cell
+CELL, PICK = 8, 4  # bytes of a cell, and of which alternative is its largest
 TABLE_BYTES = 1 << 28  # no thread keeps more choices than this
 SPEEDUP = 3  # cells weighed side by side in the time that one takes by itself
 LINE = 16  # paths whose lines share a line of the cache: rows of a trail are that much apart, or meet in its places
@@ -43,15 +44,23 @@ def best(job: Job, fill: Fill) -> Paths:
     """One best derivation per instance; the first alternative on ties."""
     run = _Run(job)
     used = run.entries(run.batch)
-    fill(run.best)
+    fill(run.best, run.table.noted)
     return run.paths(used)
+
+
+def best_events(job: Job, fill: Fill) -> tuple[Tensor, list[Tensor]]:
+    """The same as `feasible (batch,)` and how often entries are used, per field `(batch, size)`."""
+    run = _Run(job)
+    events = run.events(run.batch)
+    fill(run.best, run.table.noted)
+    return run.feasible, events
 
 
 def best_labels(job: Job, fill: Fill, code: Code) -> tuple[Tensor, Tensor]:
     """The same as `feasible (batch,)` and labels `(batch, width)`."""
     run = _Run(job)
     labels = run.labels(run.batch, code)
-    fill(run.best)
+    fill(run.best, run.table.noted)
     return run.feasible, labels
 
 
@@ -101,30 +110,47 @@ class _Run:
         self.says: dict[int, int] = {}
         self.batch, self.kind = len(self.job.lengths), self.job.fields[0].dtype
         self.like = np.float32(0) if self.kind == torch.float32 else np.float64(0)
-        root, short = table.roots(self.job.lengths.numpy())
+        root, short = self._roots()
         self.stored = torch.empty(0) if self.charts is None else self.charts.contiguous()
         where = np.array([[f.data_ptr(), f.stride(0) * f.element_size()] for f in self.job.fields]).T.copy()
         self.held: list[object] = [root, short, self.stored, where]
         self.source = Source(
-            address(root), address(short), self.stored.data_ptr(), table.cells.cells, 1, address(where),
+            root.data_ptr(), short.data_ptr(), self.stored.data_ptr(), 0, table.cells.cells, 1, address(where),
             address(where[1]), self.batch,
         )  # fmt: skip
 
-    def _record(self, paths: int, labels: Tensor, used: Sequence[int], codes: Sequence, slots: Sequence[int]) -> None:
+    def _roots(self) -> tuple[Tensor, Tensor]:
+        lengths, (sides, width) = self.job.lengths.to(torch.int64).contiguous(), self.table.root.shape
+        root, short = torch.empty((self.batch, width), dtype=torch.int32), torch.empty(self.batch, dtype=torch.bool)
+        given = self.table.root.data_ptr(), self.table.least.data_ptr(), lengths.data_ptr(), sides - 1, width
+        find_roots(*given, root.data_ptr(), short.data_ptr(), self.batch)
+        return root, short
+
+    def _record(
+        self, paths: int, how: int, labels: Tensor | None, used: Sequence[Tensor], codes: Sequence, slots: Sequence[int]
+    ) -> None:  # fmt: skip
+        """`used` are tensors of field slots."""
         self.feasible = torch.empty(paths, dtype=torch.bool)
-        held = [np.array(used, dtype=np.int64), np.array(codes, dtype=np.int64), np.array(slots, dtype=np.int32)]
+        none = [0] * self.table.cells.chart_slots
+        where = [[*none, *(u.data_ptr() for u in used)], [*none, *(u.shape[1] for u in used)]]
+        held = [np.array(x, dtype=np.int64) for x in (*where, codes)] + [np.array(slots, dtype=np.int32)]
         self.held += [labels, *held]
-        first = self.feasible.data_ptr(), labels.data_ptr()
-        self.record = Record._make((*first, *(address(x) for x in held), len(slots), labels.shape[1]))
+        first = self.feasible.data_ptr(), 0 if labels is None else labels.data_ptr()
+        width = 0 if labels is None else labels.shape[1]
+        self.record = Record._make((*first, *(address(x) for x in held), len(slots), width, how))
 
     def entries(self, paths: int) -> list[Tensor]:
         """Write down the entries used: per slot of a field `(paths, longest)`, -1 for none."""
-        cells, fields = self.table.cells, self.table.field_slots
-        used = [torch.empty((paths, cells.longest), dtype=torch.int64) for _ in fields]
-        where = [0] * cells.chart_slots + [u.data_ptr() for u in used]
-        every = range(cells.chart_slots + len(fields))
-        self._record(paths, torch.empty((paths, 0), dtype=torch.int64), where, [], every)
+        used = [torch.empty((paths, self.table.cells.longest), dtype=torch.int64) for _ in self.table.field_slots]
+        self._record(paths, ENTRIES, None, used, [], range(len(self.table.buffers)))
         return used
+
+    def events(self, paths: int) -> list[Tensor]:
+        """Count the entries used: per field `(paths, size)`."""
+        events = [zeros((paths, f.shape[1]), f.dtype, f.device) for f in self.job.fields]
+        used = [events[f] for f in self.table.field_slots]
+        self._record(paths, EVENTS, None, used, [], range(len(self.table.buffers)))
+        return events
 
     def labels(self, paths: int, code: Code) -> Tensor:
         """Write down labels `(paths, width)`."""
@@ -140,7 +166,7 @@ class _Run:
                 self.held.append(written)
                 codes[f] = [address(written), q, n]
         slots = [q for q, f in enumerate(self.table.buffers) if q < cells.chart_slots or code.fields[f] is not None]
-        self._record(paths, out, [0] * len(self.table.buffers), codes, slots)
+        self._record(paths, LABELS, out, [], codes, slots)
         self.says = {q: codes[self.table.buffers[q]][1] for q in slots if q >= cells.chart_slots}
         return out
 
@@ -163,7 +189,8 @@ class _Run:
 
         def visit(charts: Charts, start: int, end: int) -> None:
             first = charts.address - start * charts.pitch * CELL
-            source = self.source._replace(charts=first, pitch=charts.pitch, apart=charts.apart)
+            picks = charts.picks and charts.picks - start * charts.pitch * PICK
+            source = self.source._replace(charts=first, picks=picks, pitch=charts.pitch, apart=charts.apart)
             walk_best(self.table.cells, source, self.record, work, self.like, start, end)
 
         self.held.append(own)

@@ -9,6 +9,7 @@ from semiring_struct.executors.cpu.choices import MOST
 from semiring_struct.executors.cpu.columns import LANES
 from semiring_struct.executors.cpu.lanes import state as now
 from semiring_struct.executors.cpu.lanes.answer import answer_flows, answers
+from semiring_struct.executors.cpu.lanes.maxima import note_down, peaks, tops
 from semiring_struct.executors.cpu.lanes.products import close_products, open_products, product_forward, product_reverse
 from semiring_struct.executors.cpu.lanes.tiles import (
     Spot,
@@ -18,19 +19,41 @@ from semiring_struct.executors.cpu.lanes.tiles import (
     in_pairs,
     load,
     log_sums,
-    peaks,
     raise_late,
+    share,
     spread_late,
     spread_out,
     store,
     target,
-    tops,
     weights,
     weights_of_pairs,
 )  # fmt: skip
 from semiring_struct.executors.cpu.lanes.vectors import flows, loaded
 from semiring_struct.executors.cpu.native import ahead, cast, entry, exact, inner, pointer
 from semiring_struct.executors.cpu.sheets import fill
+from semiring_struct.executors.cpu.tiles import choice
+
+
+@exact
+def _largest(v, picks, code, state, row, spot, like):
+    """The largest alternatives of one tile's cells, and which these are."""
+    if in_pairs(code, row):
+        peaks(v, picks, code, state, row, spot, like)
+    else:
+        x = pointer(state[now.X], 0.0)
+        load(x, code, state, row, spot, like)
+        tops(x, row[col.ALTERNATIVES], spot.count, v, picks)
+
+
+@exact
+def _log_sums(rule, state, row, spot, like):
+    """The log-sums of one tile's cells, of which the largest alternatives are known."""
+    x, v, n, k = pointer(state[now.X], 0.0), pointer(state[now.VALUES], 0.0), spot.count, row[col.ALTERNATIVES]
+    mass = pointer(state[now.FLOW], like)
+    if state[now.CHANCES] != 0:
+        log_sums(x, k, n, v, mass, now.chances_of(state, choice(row, spot), like), rule.temperature, like)
+    else:
+        log_sums(x, k, n, v, mass, None, rule.temperature, like)
 
 
 @exact
@@ -39,13 +62,19 @@ def _fill_tile(rule, code, state, row, spot, like):
     x, v, n, k = pointer(state[now.X], 0.0), pointer(state[now.VALUES], 0.0), spot.count, row[col.ALTERNATIVES]
     if not row[col.CHOOSES]:
         fill(v, 1, 1, n * LANES, 0.0)
-    elif rule.kind == MOST and in_pairs(code, row):
-        peaks(v, code, state, row, spot, like)
-    else:
+    elif rule.kind != MOST:
         load(x, code, state, row, spot, like)
-        tops(x, k, n, v)
-        if rule.kind != MOST and k > 0:
-            log_sums(x, k, n, v, pointer(state[now.FLOW], like), rule.temperature, like)
+        tops(x, k, n, v, None)
+        if k > 0:
+            _log_sums(rule, state, row, spot, like)
+    elif state[now.PICKS] == 0:
+        _largest(v, None, code, state, row, spot, like)
+    if rule.kind == MOST and state[now.PICKS] != 0:
+        picks = pointer(state[now.TOPS], 0.0)
+        fill(picks, 1, 1, n * LANES, 0.0)
+        if row[col.CHOOSES]:
+            _largest(v, picks, code, state, row, spot, like)
+        note_down(ahead(now.picks_of(state), target(row, spot)), row[col.TO_J], picks, n)
     raise_late(v, code, state, row, spot, like)
     store(ahead(now.charts_of(state), target(row, spot)), row[col.TO_J], v, n)
 
@@ -106,14 +135,21 @@ def _drain_tile(rule, code, state, row, spot, like):
     if _idle(flow, n):
         clear_out(code, state, row, spot, like)
         return
+    chosen, late = row[col.CHOOSES] and k > 0, row[col.FIRST_LATE] < row[col.END_LATE]
+    if late:
+        spread_late(flow, code, state, row, spot, like)
+    if not chosen:
+        return
+    if state[now.CHANCES] != 0:
+        w = now.chances_of(state, choice(row, spot), like)
+        share(w, k, n, flow, like)
+        spread_out(w, flow, code, state, row, spot, like)
+        return
     fetch(v, ahead(now.charts_of(state), at), row[col.TO_J], n)
-    if row[col.FIRST_LATE] < row[col.END_LATE]:
+    if late:
         flip(v, n)
         raise_late(v, code, state, row, spot, like)
         flip(v, n)
-        spread_late(flow, code, state, row, spot, like)
-    if not row[col.CHOOSES] or k == 0:
-        return
     if _simple(code, row) and in_pairs(code, row):
         weights_of_pairs(w, v, flow, code, state, row, spot, rule.temperature, like)
     else:

@@ -46,11 +46,11 @@ def _small(job: Job) -> bool:
 
 def _go(
     job: Job, runs: Sequence[Callable[..., None]], charts: Tensor | None, value: Tensor | None,
-    seed: Tensor | None, slopes: list[Tensor], visitor: Visitor | None = None,
+    seed: Tensor | None, slopes: list[Tensor], visitor: Visitor | None = None, noted: bool = False,
 ) -> None:  # fmt: skip
     """Share the groups out among threads, each with a state of its own; of each group one pass after the other."""
     from semiring_struct.executors.cpu.choices import rule_of
-    from semiring_struct.executors.cpu.lanes.state import CHARTS, REFUSED, State
+    from semiring_struct.executors.cpu.lanes.state import CHARTS, PICKS, REFUSED, State
     from semiring_struct.executors.cpu.state import address
 
     rule, refused = rule_of(job.reduction), []
@@ -58,14 +58,15 @@ def _go(
     lengths, batch = job.lengths.to(torch.int64).contiguous(), len(job.lengths)
 
     def piece(start: int, end: int) -> None:
-        state = State(job.program, job.fields, lengths, charts, value, seed, slopes)
         visit = visitor and visitor()
-        for group in range(start, end):
-            for run in runs:
-                run(rule, like, address(state.code), address(state.words), group, group + 1)
-            if visit:
-                visit(Charts(int(state.words[CHARTS]), 1, LANES), group * LANES, min((group + 1) * LANES, batch))
-        refused.append(state.words[REFUSED])
+        with State(job.program, job.fields, lengths, charts, value, seed, slopes, noted) as state:
+            found = Charts(int(state.words[CHARTS]), int(state.words[PICKS]), 1, LANES)
+            for group in range(start, end):
+                for run in runs:
+                    run(rule, like, address(state.code), address(state.words), group, group + 1)
+                if visit:
+                    visit(found, group * LANES, min((group + 1) * LANES, batch))
+            refused.append(state.words[REFUSED])
 
     share_out(piece, -(-batch // LANES), _small(job))
     if any(refused):
@@ -89,11 +90,11 @@ def total(job: Job) -> tuple[Tensor, Tensor]:
     return value.reshape(len(value), *job.program.answer.out), charts
 
 
-def visit(job: Job, visitor: Visitor) -> None:
+def visit(job: Job, visitor: Visitor, noted: bool) -> None:
     """A forward pass; the charts of every group are visited as soon as they are filled."""
     from semiring_struct.executors.cpu.lanes.passes import forward_lanes
 
-    _go(job, [forward_lanes], None, _value(job), None, [], visitor)
+    _go(job, [forward_lanes], None, _value(job), None, [], visitor, noted)
 
 
 def gradient(job: Job, charts: Tensor, seed: Tensor) -> list[Tensor]:

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from semiring_struct.executors.cpu import columns as col
@@ -20,17 +19,17 @@ from semiring_struct.executors.cpu.encode import encode, in_place
 from semiring_struct.executors.cpu.lanes.vectors import turn_away, turn_in
 from semiring_struct.executors.cpu.native import ahead, cast, exact, pointer
 from semiring_struct.executors.cpu.sheets import fill
-from semiring_struct.ops import empty
+from semiring_struct.ops import borrow, give_back
 from semiring_struct.programs import Program
 
 # the words of a state: buffers of a thread; the group that is present, whose products are open, where it stands;
 # whether slopes are asked for; tensors of the whole batch
 (
-    FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, CHARTS,
+    FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, CHARTS, PICKS, CHANCES,
     LEFT_LOG, LEFT_EXP, LEFT_BAR, LEFT_DONE, RIGHT_LOG, RIGHT_EXP, RIGHT_BAR, RIGHT_DONE, TOPS, SHIFT, FILLED,
     PRESENT, OPENED, FIRST, COUNT, BACK,
     BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, REFUSED, WORDS,
-) = range(36)  # fmt: skip
+) = range(38)  # fmt: skip
 # of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes, and
 # whether these take the place of the entries
 ADDRESS, BYTES, SIZE, START, SLOPE, IN_PLACE, ENTRY = range(7)
@@ -44,7 +43,9 @@ def _address(x: Any) -> int:
 
 
 @lru_cache(maxsize=256)
-def _buffers(head: tuple[int, ...], entries: int, size: int, back: bool) -> tuple[np.ndarray, int]:
+def _buffers(
+    head: tuple[int, ...], entries: int, size: int, back: bool, noted: bool, both: bool
+) -> tuple[np.ndarray, int]:
     """Slots and offsets `(2, buffers)` of a thread's buffers of numbers, by a code's head; the bytes of all."""
     cells, tile, most, widest = (head[i] for i in (col.CELLS, col.LARGEST, col.MOST, col.WIDEST))
     narrow = {FIELDS: entries, SLOPES: entries * back, ADJOINT: cells * back, WEIGHTS: tile, FLOW: widest}
@@ -52,18 +53,21 @@ def _buffers(head: tuple[int, ...], entries: int, size: int, back: bool) -> tupl
     narrow |= dict.fromkeys((LEFT_BAR, LEFT_DONE), head[col.LEFT] * back)
     narrow |= dict.fromkeys((RIGHT_LOG, RIGHT_EXP), head[col.RIGHT])
     narrow |= dict.fromkeys((RIGHT_BAR, RIGHT_DONE), head[col.RIGHT] * back)
+    if both and head[col.CHOICES] * LANES * size <= col.KEPT_BYTES:
+        narrow[CHANCES] = head[col.CHOICES]
     wide = {X: max(tile, most), VALUES: widest, TOPS: widest, SHIFT: head[col.SHIFTS], CHARTS: cells}
-    bytes_of = [size * n for n in narrow.values()] + [8 * n for n in wide.values()]
+    small = {PICKS: cells} if noted else {}
+    bytes_of = [b * n for buffers, b in ((narrow, size), (wide, 8), (small, 4)) for n in buffers.values()]
     ends = [*itertools.accumulate((-(-n * LANES // LINE) * LINE for n in bytes_of), initial=0)]
-    return np.array([[*narrow, *wide], ends[:-1]]), ends[-1]
+    return np.array([[*narrow, *wide, *small], ends[:-1]]), ends[-1]
 
 
 class State:
-    """One thread's words, and the buffers whose addresses they are."""
+    """One thread's words, and the buffers whose addresses they are, which are borrowed until it is left."""
 
     def __init__(
         self, program: Program, fields: list[Tensor], lengths: Tensor, charts: Tensor | None,
-        value: Tensor | None, seed: Tensor | None, slopes: list[Tensor],
+        value: Tensor | None, seed: Tensor | None, slopes: list[Tensor], noted: bool = False,
     ):  # fmt: skip
         self.code = code = encode(program, LANES)
         batch, sizes, size = len(fields[0]), [f.shape[1] for f in fields], fields[0].element_size()
@@ -75,11 +79,12 @@ class State:
         rest = zip(where, sizes, starts, given, in_place(program), strict=False)
         bank = np.array([(*w, n, start, s, own) for w, n, start, s, own in rest])
         (slots, offsets), length = _buffers(
-            tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0
+            tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0, noted,
+            value is not None and len(slopes) > 0,
         )
-        arena, filled = empty((length // 8 + LINE,), torch.float64), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
+        self.arena, filled = borrow(length), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
         self.words = np.zeros(WORDS, dtype=np.int64)
-        self.words[slots] = offsets + arena.data_ptr()
+        self.words[slots] = offsets + _address(self.arena)
         held = {BANK: bank, FILLED: filled, KEPT: charts, LENGTHS: lengths, VALUE: value, SEED: seed}
         for slot, buffer in held.items():
             self.words[slot] = 0 if buffer is None else _address(buffer)
@@ -88,7 +93,14 @@ class State:
             (PRESENT, -1), (OPENED, -1), (BACK, len(slopes) > 0),
         ):  # fmt: skip
             self.words[slot] = word
-        self._keep = arena, held, fields, slopes
+        self._keep = held, fields, slopes
+
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        give_back(self.arena)
 
 
 @exact
@@ -101,6 +113,18 @@ def words(state, slot):
 def charts_of(state):
     """The charts of the present group."""
     return pointer(state[CHARTS], _WIDE)
+
+
+@exact
+def chances_of(state, at, like):
+    """The chances of alternatives of the present group from number `at` on, as far as the passes share them."""
+    return ahead(pointer(state[CHANCES], like), at * LANES)
+
+
+@exact
+def picks_of(state):
+    """Which alternatives of the present group's cells are the largest, int32."""
+    return pointer(state[PICKS], np.int32(0))
 
 
 @exact

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from semiring_struct.executors.cpu import columns as col
+from semiring_struct.executors.cpu.columns import LANES
 from semiring_struct.executors.cpu.lanes.state import ADJOINT, FIELDS, SLOPES, charts_of
 from semiring_struct.executors.cpu.lanes.vectors import (
-    LANES,
     keep,
-    larger,
     loaded,
     narrow,
     ratio,
@@ -24,7 +21,6 @@ from semiring_struct.executors.cpu.lanes.vectors import (
     wide,
 )
 from semiring_struct.executors.cpu.native import ahead, alone, cast, exact, exp, log, pointer
-from semiring_struct.executors.cpu.sheets import fill
 
 
 class Spot(NamedTuple):
@@ -152,55 +148,21 @@ def in_pairs(code, row):
 
 
 @exact
-def _peaks_of(v, cells, n, p, apart, step, q, apart_q, step_q):
-    alone()
-    for c in range(cells):
-        a, b, top = ahead(p, c * apart), ahead(q, c * apart_q), loaded(ahead(v, c * LANES))
-        for i in range(n):
-            top = larger(top, wide(loaded(ahead(a, i * step))) + wide(loaded(ahead(b, i * step_q))))
-        keep(ahead(v, c * LANES), top)
+def log_sums(x, k, cells, v, mass, chances, temperature, like):
+    """The log-sum of every cell's alternatives, of which `v` holds the largest, into `v`.
 
-
-@exact
-def peaks(v, code, state, row, spot, like):
-    """The largest alternative of every cell of a row in pairs, without keeping the others."""
-    fill(v, 1, 1, spot.count * LANES, -np.inf)
-    for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
-        term = ahead(code, m)
-        f, n = ahead(code, term[col.FIRST_FACTOR]), term[col.SIZE_2]
-        g = ahead(f, col.FACTOR)
-        for e0 in range(term[col.SIZE_0]):
-            for e1 in range(term[col.SIZE_1]):
-                p = ahead(charts_of(state), place(f, spot) + e0 * f[col.E0] + e1 * f[col.E1])
-                at = place(g, spot) + e0 * g[col.E0] + e1 * g[col.E1]
-                if g[col.BUFFER] == code[col.CHARTS]:
-                    q = ahead(charts_of(state), at)
-                    _peaks_of(v, spot.count, n, p, f[col.DJ], f[col.E2], q, g[col.DJ], g[col.E2])
-                else:
-                    r = ahead(pointer(state[FIELDS], like), at)
-                    _peaks_of(v, spot.count, n, p, f[col.DJ], f[col.E2], r, g[col.DJ], g[col.E2])
-
-
-@exact
-def tops(x, k, cells, v):
-    """The largest alternative of every cell."""
-    alone()
-    for c in range(cells):
-        top = spread(-np.inf)
-        for i in range(k):
-            top = larger(top, loaded(ahead(x, (c * k + i) * LANES)))
-        keep(ahead(v, c * LANES), top)
-
-
-@exact
-def log_sums(x, k, cells, v, mass, temperature, like):
-    """The log-sum of every cell's alternatives, of which `v` holds the largest, into `v`."""
+    Their exponentials less that one go into `chances` unless it is None.
+    """
     alone()
     sharpness, t = spread(cast(1 / temperature, like)), spread(cast(temperature, like))
     for c in range(cells):
         centre, total = settled(loaded(ahead(v, c * LANES))), spread(cast(0, like))
         for i in range(k):
-            total = total + exp(narrow(loaded(ahead(x, (c * k + i) * LANES)) - centre, like) * sharpness)
+            at = (c * k + i) * LANES
+            e = exp(narrow(loaded(ahead(x, at)) - centre, like) * sharpness)
+            if chances is not None:
+                keep(ahead(chances, at), e)
+            total = total + e
         keep(ahead(mass, c * LANES), total)
     for c in range(cells):
         here = ahead(v, c * LANES)
@@ -219,6 +181,17 @@ def weights(w, x, k, cells, v, flow, temperature, like):
             e = exp(narrow(loaded(ahead(x, at)) - centre, like) * sharpness)
             keep(ahead(w, at), e)
             total = total + e
+        keep(ahead(flow, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
+
+
+@exact
+def share(w, k, cells, flow, like):
+    """`flow` divided by the sum of every cell's chances `w`."""
+    alone()
+    for c in range(cells):
+        total = spread(cast(0, like))
+        for i in range(k):
+            total = total + loaded(ahead(w, (c * k + i) * LANES))
         keep(ahead(flow, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
 
 

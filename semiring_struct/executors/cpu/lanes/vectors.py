@@ -56,7 +56,10 @@ def _operation(act: Callable[..., Any], *on: Any) -> Any:
     def ternary(context, x, y, z):
         return x(x, y, z), lambda target, builder, signature, args: act(Emit(builder, x.kind, LANES), *args)
 
-    made: Any = intrinsic((unary, binary, ternary)[act.__code__.co_argcount - 2])
+    def quaternary(context, x, y, z, w):
+        return x(x, y, z, w), lambda target, builder, signature, args: act(Emit(builder, x.kind, LANES), *args)
+
+    made: Any = intrinsic((unary, binary, ternary, quaternary)[act.__code__.co_argcount - 2])
 
     def one(x):
         return (lambda x: made(x)) if isinstance(x, Lanes) else None
@@ -79,6 +82,10 @@ def _settled(e: Emit, x: Any) -> Any:
     return e.builder.select(finite, x, e.number(0.0))
 
 
+def _where_above(e: Emit, x: Any, y: Any, a: Any, b: Any) -> Any:
+    return e.builder.select(e.builder.fcmp_ordered(">", x, y), a, b)
+
+
 _operation(Emit.exp, exp)
 _operation(Emit.log, log)
 _operation(lambda e, a, b: e.builder.fadd(a, b), operator.add)
@@ -87,6 +94,7 @@ _operation(lambda e, a, b: e.builder.fmul(a, b), operator.mul)
 larger: Any = _operation(Emit.larger)
 more: Any = _operation(Emit.more)  # `a * b + c`
 ratio: Any = _operation(_ratio)  # `a / b`, 0 where `b` is not above 0
+where_above: Any = _operation(_where_above)  # `a` where `x > y`, else `b`
 settled: Any = _operation(_settled)  # 0 in place of what is not finite
 
 
@@ -117,6 +125,18 @@ def _keep(context, p, x):
 
     def build(target, builder, signature, args):
         done = builder.store(args[1], builder.bitcast(args[0], _vector(p.dtype).as_pointer()))
+        done.align = p.dtype.bitwidth // 8
+        return target.get_dummy_value()
+
+    return types.none(p, x), build
+
+
+def _note(context, p, x):
+    """Write whole numbers from `p` on."""
+
+    def build(target, builder, signature, args):
+        whole = ir.VectorType(ir.IntType(p.dtype.bitwidth), LANES)
+        done = builder.store(builder.fptosi(args[1], whole), builder.bitcast(args[0], whole.as_pointer()))
         done.align = p.dtype.bitwidth // 8
         return target.get_dummy_value()
 
@@ -174,6 +194,7 @@ def _strange(context, x):
 spread: Any = intrinsic(_spread)
 loaded: Any = intrinsic(_loaded)
 keep: Any = intrinsic(_keep)
+note: Any = intrinsic(_note)
 wide: Any = intrinsic(_wide)
 narrow: Any = intrinsic(_narrow)
 flows: Any = intrinsic(_flows)
