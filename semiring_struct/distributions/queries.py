@@ -114,7 +114,7 @@ class Queries:
 
     def _label_rank(self) -> int:
         door = open_door(self.structure, self.log_potentials, self.lengths)
-        return len(getattr(self.structure.label_code(door.sizes), "shape", ()))
+        return len(door.structure.label_shape(door.sizes) or ())
 
     def to_labels(self, event: Any) -> Tensor:
         """The integer labels `(*sample, *batch, *label_shape)` of an event."""

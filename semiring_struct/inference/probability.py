@@ -70,10 +70,15 @@ def _entries(event: Tensor, most: int) -> Tensor:
 
 def _label_entries(door: Door, labels: Tensor) -> tuple[tuple[int, ...], tuple[Tensor, ...]]:
     """The batch dims `(*sample, *batch)` of labels, and the entries that they use."""
-    rank = len(getattr(door.structure.label_code(door.sizes), "shape", ()))
+    if labels.device != door.lengths.device:
+        raise ValueError(f"labels are on {labels.device}, log_potentials on {door.lengths.device}; move one of them")
+    rank = labels.dim() - len(door.structure.label_batch(labels, door.sizes))
     labels = _over_batch(labels, door, rank)
-    within = _spread(door, tuple(labels.shape[: labels.dim() - rank]))
-    return door.structure.label_parts(labels, door.fields, within)
+    batch, bounds = tuple(labels.shape[: labels.dim() - rank]), door.lengths
+    if batch != door.batch:
+        sides = bounds.shape[1]
+        bounds = bounds.reshape(*door.batch, sides).expand(*batch, sides).reshape(math.prod(batch), sides)
+    return batch, door.structure.label_parts(labels, door.sizes, door.events, bounds)
 
 
 def _over_batch(given: Tensor, door: Door, rank: int) -> Tensor:
@@ -82,6 +87,8 @@ def _over_batch(given: Tensor, door: Door, rank: int) -> Tensor:
     sizes = zip(reversed(given.shape[:cut]), reversed(door.batch), strict=False)
     if any(a != b and 1 not in (a, b) for a, b in sizes):
         raise ShapeError(f"labels need shape (*sample, *batch, ...), batch {door.batch}; got {tuple(given.shape)}")
+    if tuple(given.shape[:cut]) == door.batch:
+        return given  # `broadcast_shapes` takes longer
     return given.expand((*torch.broadcast_shapes(given.shape[:cut], door.batch), *given.shape[cut:]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ from semiring_struct.structures.natives import Natives
 from semiring_struct.structures.shapes import Declaration
 
 _HANDLES: dict[object, int] = {}
-_DERIVED = ("_own_handle", "declaration")
+_DERIVED = ("_label_shapes", "_own_handle", "declaration")
 
 
 class Structure(Natives, ABC):
@@ -155,36 +155,52 @@ class Structure(Natives, ABC):
         out of range or that form no structure, `ShapeError` for a wrong shape, `TypeError` for a wrong dtype.
         """
         given = tuple(like) if isinstance(like, tuple | list) else (like,)
-        batch, parts = self.label_parts(labels, given, lengths)
+        this = self.resolve(given)
+        shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(given, this.event_dims, strict=True)]
+        sizes = this.letters(shapes)
+        batch = this.label_batch(labels, sizes)
+        bounds = bounds_of(type(self).__name__, lengths, tuple(sizes[x] for x in this.sides), batch, labels.device)
+        parts = this.label_parts(labels, sizes, shapes, bounds)
         kind = given[0].dtype if given[0].dtype == torch.float64 else torch.float32
-        dims = self.resolve(given).event_dims
-        shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(given, dims, strict=True)]
         out = [dense(used, shape, kind).reshape(*batch, *shape) for used, shape in zip(parts, shapes, strict=True)]
         if not isinstance(like, tuple | list):
             return out[0]
         return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
 
-    def label_parts(
-        self, labels: Tensor, like: tuple[Tensor, ...], lengths: Any = None
-    ) -> tuple[tuple[int, ...], tuple[Tensor, ...]]:
-        """The batch dims of some labels; per field as stored, the entries used `(prod(batch), uses)`, -1 for none."""
-        this = self.resolve(like)
-        shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(like, this.event_dims, strict=True)]
-        sizes = this.letters(shapes)
-        code = this.label_code(sizes)
-        if code is None:
+    @torch.compiler.assume_constant_result
+    def label_shape(self, sizes: dict[str, int]) -> tuple[int, ...] | None:
+        """The shape of the labels of one instance, None where there are none; known once a code has been built."""
+        known = vars(self).setdefault("_label_shapes", {})
+        key = tuple(sizes.items())
+        if key not in known:
+            code = self.label_code(sizes)
+            known[key] = None if code is None else code.shape
+        return known[key]
+
+    def label_batch(self, labels: Tensor, sizes: dict[str, int]) -> tuple[int, ...]:
+        """The batch dims of labels; raises where these are none of this structure at these sizes."""
+        shape = self.label_shape(sizes)
+        if shape is None:
             raise UnsupportedQueryError(f"{type(self).__name__} defines no labels; give events")
         if labels.is_floating_point() or labels.dtype == torch.bool:
             raise TypeError(f"labels must be integers; got {labels.dtype}")
-        rank = len(code.shape)
-        if labels.dim() < rank or tuple(labels.shape[labels.dim() - rank :]) != code.shape:
-            needed = ", ".join(["*batch", *map(str, code.shape)])
+        rank = labels.dim() - len(shape)
+        if rank < 0 or tuple(labels.shape[rank:]) != shape:
+            needed = ", ".join(["*batch", *map(str, shape)])
             raise ShapeError(f"{type(self).__name__} labels have shape ({needed}); got {tuple(labels.shape)}")
-        batch = tuple(labels.shape[: labels.dim() - rank])
-        bounds = bounds_of(type(self).__name__, lengths, tuple(sizes[x] for x in this.sides), batch, labels.device)
-        used = this.over(batch).encode(labels.reshape(math.prod(batch), *code.shape).to(torch.int64), sizes, bounds)
-        full = this.full_shapes(shapes)
-        return batch, tuple(stored(u, f, s) for u, f, s in zip(used, full, shapes, strict=True))
+        return tuple(labels.shape[:rank])
+
+    def label_parts(
+        self, labels: Tensor, sizes: dict[str, int], shapes: Sequence[tuple[int, ...]], bounds: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Per field, stored in one of the `shapes`, the entries that labels use `(B, uses)`, -1 for none.
+
+        `bounds (B, sides)` are the lengths.
+        """
+        batch = self.label_batch(labels, sizes)
+        flat = labels.reshape(math.prod(batch), *labels.shape[len(batch) :]).to(torch.int64)
+        used = self.over(batch).encode(flat, sizes, bounds)
+        return tuple(stored(u, f, s) for u, f, s in zip(used, self.full_shapes(list(shapes)), shapes, strict=True))
 
     def same_as(self, other: Structure) -> bool:
         """Whether both are one family with equal settings (tensors by their values)."""
