@@ -10,32 +10,34 @@ from numba import njit
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def decode(w, lengths, single, found, heads):
-    """Fill `found (B,)` and `heads (B, m)`, which holds -1, for log-weights `w (B, m, m)`, `-inf` where no arc is."""
+    """Fill `found (B,)` and `heads (B, m)`, which holds -1; see `best_heads`.
+
+    Rounds take from all arcs into a word the same amounts, which are kept beside the arcs: scores, and root arcs.
+    """
     batch, m = w.shape[:2]
-    score, roots = np.empty((m, m)), np.empty((m, m), dtype=np.int64)
+    into, here = np.empty((m, m)), np.empty(m)  # arcs by dependent; those into one word from other components
+    less = np.empty((2, m))
     taken = np.empty((m + 1, 4, m), dtype=np.int64)  # of each round: member, head, dependent, became
     best = np.empty((2, m))
     seen = np.empty(m, dtype=np.int64)
     for b in range(batch):
         size = lengths[b] + 1
-        for h in range(size):
-            for d in range(size):
-                score[h, d] = w[b, h, d]
-                roots[h, d] = 1 if single and h == 0 else 0
-        rounds, member = 0, taken[0, 0]
-        member[:size] = np.arange(size)
+        for d in range(size):
+            less[0, d], less[1, d], taken[0, 0, d] = 0.0, 0.0, d
+            for h in range(size):
+                into[d, h] = w[b, h, d] if h != d else -math.inf
+        rounds = 0
         found[b] = True
         while True:
             step = taken[rounds]
-            found[b] = _enter(score, roots, size, step, best)
+            found[b] = _enter(into, less, size, 1.0 if single else 0.0, step, best, here)
             if not found[b] or not _merge(size, step, seen):
                 break
             for d in range(1, size):
                 c = step[0, d]
                 if step[3, c] != c or seen[c] < 0:  # on a cycle
-                    for h in range(size):
-                        score[h, d] -= best[0, c]
-                        roots[h, d] -= int(best[1, c])
+                    less[0, d] += best[0, c]
+                    less[1, d] += best[1, c]
             rounds += 1
             for v in range(size):
                 taken[rounds, 0, v] = step[3, step[0, v]]
@@ -44,7 +46,7 @@ def decode(w, lengths, single, found, heads):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _enter(score, roots, size, step, best):
+def _enter(into, less, size, single, step, best, here):
     """The best arc into each component: fewest root arcs first, then the score; False if a component has none."""
     member, head, dependent = step[0], step[1], step[2]
     for c in range(size):
@@ -53,17 +55,38 @@ def _enter(score, roots, size, step, best):
         c = member[d]
         if c == 0:
             continue
-        for h in range(size):
-            x = score[h, d]
-            if member[h] == c or x == -math.inf:
+        top = _largest_from_others(into[d], member, c, size, here)
+        for of_root in (True, False):
+            x, roots = (into[d, 0], single) if of_root else (top, 0.0)
+            if x == -math.inf:
                 continue
-            fewer = roots[h, d] < best[1, c]
-            if head[c] < 0 or fewer or (roots[h, d] == best[1, c] and x > best[0, c]):
-                best[0, c], best[1, c], head[c], dependent[c] = x, float(roots[h, d]), h, d
+            x, roots = x - less[0, d], roots - less[1, d]
+            if head[c] < 0 or roots < best[1, c] or (roots == best[1, c] and x > best[0, c]):
+                best[0, c], best[1, c], dependent[c] = x, roots, d
+                head[c] = 0 if of_root else _first(here, top, size)
     complete = True
     for d in range(1, size):
         complete = complete and (member[d] != d or head[d] >= 0)
     return complete
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
+def _largest_from_others(arcs, member, c, size, here):
+    """The largest arc from words of other components than `c`; these arcs, `-inf` for others, into `here`."""
+    top = -math.inf
+    for h in range(1, size):
+        x = arcs[h] if member[h] != c else -math.inf
+        here[h] = x
+        top = max(top, x)
+    return top
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _first(here, top, size):
+    for h in range(1, size):
+        if here[h] == top:
+            return h
+    return -1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

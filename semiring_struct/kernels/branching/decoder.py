@@ -8,7 +8,6 @@ from torch import Tensor
 
 from semiring_struct.kernels.branching import reference
 from semiring_struct.kernels.dispatch import Twin, compiled_here, dispatch
-from semiring_struct.kernels.elimination.reference import arcs_only
 from semiring_struct.ops import operator
 
 
@@ -21,7 +20,7 @@ def best_heads(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor
     at most `m` rounds, and commonly `O(log m)`.
     """
     run, _ = dispatch(reference.best, TWINS, w, lengths, single)
-    return run(arcs_only(w, lengths), lengths, single)
+    return run(w, lengths, single)
 
 
 @torch.library.register_fake(best_heads)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from semiring_struct.kernels.elimination.reference import arcs_only
 from semiring_struct.ops import NEG_INF, prefix_mask
 
 
@@ -35,8 +36,8 @@ class Round(NamedTuple):
 
 
 def best(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor]:
-    """As `best_heads`, for weights `w (B, m, m)` in float64 that are `-inf` where there is no arc."""
-    score = w.clone()
+    """As `best_heads`."""
+    score = arcs_only(w, lengths)
     m, real = w.shape[-1], prefix_mask(lengths + 1, w.shape[-1])
     real[:, 0] = False
     keys = [score]
