@@ -68,11 +68,15 @@ class Stopwatch(executors.Machine):
         """Timed."""
         return self._timed(lambda m: m.best_labels(job, code), job.program, job.reduction)
 
+    def best_events(self, job: executors.Job) -> tuple[Tensor, list[Tensor]]:
+        """Timed."""
+        return self._timed(lambda m: m.best_events(job), job.program, job.reduction)
+
     def drawn_labels(
-        self, job: executors.Job, charts: Tensor, seed: Tensor, samples: int, code: executors.Code
+        self, job: executors.Job, seed: Tensor, samples: int, code: executors.Code
     ) -> tuple[Tensor, Tensor]:
         """Timed."""
-        return self._timed(lambda m: m.drawn_labels(job, charts, seed, samples, code), job.program, job.reduction)
+        return self._timed(lambda m: m.drawn_labels(job, seed, samples, code), job.program, job.reduction)
 
     def k_best(self, job: executors.Job, charts: Tensor, k: int) -> executors.Paths:
         """Timed."""

@@ -146,9 +146,9 @@ class Machine(ABC):
         paths = self.k_best(job, charts, k)
         return paths.ranked(), tally(paths.parts(len(job.fields)), code.fields, code.width)
 
-    def drawn_labels(self, job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
-        """`draws`, as `feasible (paths,)` and labels `(paths, width)`."""
-        paths = self.draws(job, charts, seed, samples)
+    def drawn_labels(self, job: Job, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
+        """A job of log-sums and `draws` from it, as `feasible (paths,)` and labels `(paths, width)`."""
+        paths = self.draws(job, self.total(job)[1], seed, samples)
         return paths.feasible, tally(paths.parts(len(job.fields)), code.fields, code.width)
 
 

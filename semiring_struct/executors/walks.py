@@ -149,8 +149,9 @@ def _drawn_labels(
     fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, codes: list[Tensor], width: int, source: int,
     full: list[int], reduction: int,
 ) -> list[Tensor]:  # fmt: skip
-    machine, job, charts = _run(fields, lengths, source, full, reduction)
-    return list(machine.drawn_labels(job, charts, seed, samples, _code(codes, width)))
+    machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
+    with quiet(lengths.device):
+        return list(machine.drawn_labels(job, seed, samples, _code(codes, width)))
 
 
 def _empty(fields: list[Tensor], paths: int, source: int, full: list[int]) -> list[Tensor]:

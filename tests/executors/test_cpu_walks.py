@@ -230,7 +230,7 @@ def test_labels(family: Family, dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
     machine, job, charts = started(door, LOG, monkeypatch)
     for found, other in (
         (Cpu().best_labels(asked(door), writes), Eager().best_labels(asked(door), writes)),
-        (walks.drawn_labels(job, charts, SEED, 20, writes), machine.drawn_labels(job, charts, SEED, 20, writes)),
+        (Cpu().drawn_labels(job, SEED, 20, writes), machine.drawn_labels(job, SEED, 20, writes)),
     ):
         assert all(torch.equal(a, b) for a, b in zip(found, other, strict=True))
 
@@ -244,9 +244,9 @@ def test_labels_of_many_draws(family: Family, samples: int, monkeypatch: pytest.
     code = door.structure.label_code(door.sizes)
     assert code is not None
     writes = Code(code.fields, code.size)
-    machine, job, charts = started(door, LOG, monkeypatch)
-    found = walks.drawn_labels(job, charts, SEED, samples, writes)
-    other = machine.drawn_labels(job, charts, SEED, samples, writes)
+    machine, job, _charts = started(door, LOG, monkeypatch)
+    found = Cpu().drawn_labels(job, SEED, samples, writes)
+    other = machine.drawn_labels(job, SEED, samples, writes)
     assert all(torch.equal(a, b) for a, b in zip(found, other, strict=True))
 
 
@@ -268,12 +268,12 @@ def test_threads_share_an_instance(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("batch", [1, 2])
 def test_threads_share_the_labels_of_an_instance(batch: int, monkeypatch: pytest.MonkeyPatch):
     door = drawn(chain(20, 3), batch, torch.float32)
-    _, job, charts = started(door, LOG, monkeypatch)
+    _, job, _charts = started(door, LOG, monkeypatch)
     code = door.structure.label_code(door.sizes)
     assert code is not None
-    alone = walks.drawn_labels(job, charts, SEED, 1001, Code(code.fields, code.size))
+    alone = Cpu().drawn_labels(job, SEED, 1001, Code(code.fields, code.size))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    shared = walks.drawn_labels(job, charts, SEED, 1001, Code(code.fields, code.size))
+    shared = Cpu().drawn_labels(job, SEED, 1001, Code(code.fields, code.size))
     assert all(torch.equal(a, b) for a, b in zip(alone, shared, strict=True))
 
 
@@ -290,7 +290,7 @@ def test_an_instance_without_structures_is_marked_and_leaves_others_alone(monkey
     assert all((used[1::3] == -1).all() for used in ranked.used)
     code = door.structure.label_code(door.sizes)
     assert code is not None
-    feasible, labels = walks.drawn_labels(job, charts, SEED, 2, Code(code.fields, code.size))
+    feasible, labels = Cpu().drawn_labels(job, SEED, 2, Code(code.fields, code.size))
     assert feasible.tolist() == [True, False, True] * 2
     assert (labels >= 0).all(1).tolist() == [True, False, True] * 2
 

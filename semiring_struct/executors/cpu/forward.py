@@ -24,7 +24,7 @@ def shape_of(row, spot):
 
 
 @exact
-def _raise_late(v, code, state, row, spot, like):
+def raise_late(v, code, state, row, spot, like):
     """Multiply cells by the factors that all their alternatives share."""
     n = spot.count
     for i in range(row[col.FIRST_LATE], row[col.END_LATE], col.FACTOR):
@@ -70,7 +70,7 @@ def _row(rule, code, state, row, turn, into, like):
                     move_values(rule, code, state, row, spot, shift, v, like)
                 else:
                     _choose(rule, code, state, row, spot, shift, v, like)
-                _raise_late(v, code, state, row, spot, like)
+                raise_late(v, code, state, row, spot, like)
                 write(ahead(into, target(row, spot)), 0, row[col.TO_J], v, n, 1, n)
 
 

@@ -210,7 +210,7 @@ def hop_draws(cells, ways, source, record, crowd, like, seed, samples, pieces, s
     for task in range(start, end):
         b, piece = task // pieces, task % pieces
         root = ahead(pointer(source.root, np.int32(0)), b * table.terms * table.slots)
-        alive = weigh_cells(ground.marks, table.head, code, state, b, like)
+        alive = weigh_cells(ground.marks, table.head, code, state, b, start // pieces, like)
         if alive:
             _begins(table, ground, record, root)
         first, last = samples * piece // pieces, samples * (piece + 1) // pieces

@@ -243,13 +243,13 @@ class Cpu(Machine):
             return super().k_best_labels(job, charts, k, code)
         return walks.k_best_labels(job, charts, k, code)
 
-    def drawn_labels(self, job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
-        """Walks that write labels as they go."""
+    def drawn_labels(self, job: Job, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
+        """Walks that write labels as they go, in one call with the forward pass where all choices are weighed."""
         from semiring_struct.executors.cpu import walks
 
         if not walks.able(job):
-            return super().drawn_labels(job, charts, seed, samples, code)
-        return walks.drawn_labels(job, charts, seed, samples, code)
+            return super().drawn_labels(job, seed, samples, code)
+        return walks.drawn_labels(job, lambda: self.total(job)[1], seed, samples, code)
 
     def beam(self, job: Job, charts: Tensor, k: int, start: Tensor, grow: Grow) -> Paths:
         """Walks that compete."""

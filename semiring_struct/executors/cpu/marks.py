@@ -1,4 +1,4 @@
-"""Choices of all cells of an instance, weighed row after row as in the forward pass, tile by tile.
+"""Choices of all cells of an instance, weighed row after row as charts are filled, tile by tile.
 
 Cells of a row are weighed side by side, which takes a fraction of the time that they take one by one.
 """
@@ -9,10 +9,11 @@ import numpy as np
 
 from semiring_struct.executors.cpu import columns as col
 from semiring_struct.executors.cpu.cells import COLUMNS, DENSE
+from semiring_struct.executors.cpu.forward import raise_late
 from semiring_struct.executors.cpu.moves import move_sums
 from semiring_struct.executors.cpu.native import SQUARE, ahead, alone, cast, exact, exp, inner, pointer, turn
-from semiring_struct.executors.cpu.sheets import exponentiate
-from semiring_struct.executors.cpu.state import too_short, turn_to, wide
+from semiring_struct.executors.cpu.sheets import add_logs, exponentiate, fill, put, write
+from semiring_struct.executors.cpu.state import refuse_strange, too_short, turn_to, wide
 from semiring_struct.executors.cpu.steps import share
 from semiring_struct.executors.cpu.tiles import Spot, load_centred, load_head, target
 
@@ -90,13 +91,23 @@ def _mark_lines(marks, x, k, n, first, apart, like):
             out[i] = share(line[i] * scale, like) if line[i] < total else last
 
 
+@exact
+def _values(v, x, state, row, n, like):
+    """Log-sums of some cells, of which `x` are the running sums."""
+    mass, k = pointer(state[col.NORM], like), row[col.ALTERNATIVES]
+    last, apart = (ahead(x, (k - 1) * n), 1) if row[col.ACROSS] else (ahead(x, k - 1), k)
+    put(mass, n, 1, n, last, 0, apart)
+    put(v, n, 1, n, wide(state, col.CREST), 0, 1)
+    add_logs(v, mass, n, cast(1, like))
+
+
 @inner
-def _tile(marks, head, code, state, row, spot, shift, like):
-    """The choices of some cells of a row."""
+def _tile(marks, head, code, state, row, spot, shift, v, like):
+    """The choices of some cells of a row, and their values, late factors aside."""
     x, k, n = pointer(state[col.X], like), row[col.ALTERNATIVES], spot.count
     moves = row[col.AS_MOVE] > 0
     if moves:
-        move_sums(x, code, state, row, spot, like)
+        move_sums(x, code, state, row, spot, shift, like)
     else:
         load_centred(code, state, row, spot, False, shift, like)
     cell = ahead(head, (row[col.ANSWER] * code[col.CELLS] + target(row, spot)) * COLUMNS + DENSE)
@@ -111,30 +122,42 @@ def _tile(marks, head, code, state, row, spot, shift, like):
     else:
         _climb_lines(x, k, n)
         _mark_lines(marks, x, k, n, first, apart, like)
+    _values(v, x, state, row, n, like)
 
 
 @inner
 def _row(marks, head, code, state, row, step, like):
+    charts, v = wide(state, col.CHARTS_NOW), wide(state, col.VALUE)
     shift = load_head(code, state, row, step, like) if row[col.CHARTED] else 0.0
     for o0 in range(row[col.N0]):
         for o1 in range(row[col.N1]):
             for j in range(0, row[col.NJ], row[col.TILE]):
-                spot = Spot(step, o0, o1, j, min(row[col.TILE], row[col.NJ] - j))
-                _tile(marks, head, code, state, row, spot, shift, like)
+                n = min(row[col.TILE], row[col.NJ] - j)
+                spot = Spot(step, o0, o1, j, n)
+                if not row[col.CHOOSES]:
+                    fill(v, n, 1, n, 0.0)
+                elif row[col.ALTERNATIVES] == 0:
+                    fill(v, n, 1, n, -np.inf)
+                else:
+                    _tile(marks, head, code, state, row, spot, shift, v, like)
+                if not row[col.ANSWER]:
+                    raise_late(v, code, state, row, spot, like)
+                    write(ahead(charts, target(row, spot)), 0, row[col.TO_J], v, n, 1, n)
 
 
 @exact
-def weigh_cells(marks, head, code, state, b, like):
-    """The choices of all cells of instance `b` that have any; whether the instance has, be it long enough."""
+def weigh_cells(marks, head, code, state, b, start, like):
+    """The charts of instance `b`, and the choices of all its cells; whether there are any, be it long enough."""
     turn_to(state, b)
+    refuse_strange(state, b, start, like)
     if too_short(code, state):
         return False
+    if not code[col.WHOLE]:
+        fill(wide(state, col.CHARTS_NOW), 1, 1, code[col.CELLS], -np.inf)
     for i in range(code[col.FIRST_BLOCK], code[col.END_BLOCK], col.BLOCK):
         block = ahead(code, i)
         for step in range(block[col.TURNS]):
             for r in range(block[col.FIRST_ROW], block[col.END_ROW], col.ROW):
-                row = ahead(code, r)
-                if row[col.CHOOSES] and row[col.ALTERNATIVES]:
-                    _row(marks, head, code, state, row, step, like)
+                _row(marks, head, code, state, ahead(code, r), step, like)
     answer = ahead(code, code[code[col.END_BLOCK] - col.BLOCK + col.FIRST_ROW])
     return answer[col.ALTERNATIVES] > 0 and wide(state, col.CREST)[0] > -np.inf

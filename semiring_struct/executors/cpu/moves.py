@@ -179,13 +179,13 @@ def move_values(rule, code, state, row, spot, shift, v, like):
 
 
 @inner
-def move_sums(w, code, state, row, spot, like):
+def move_sums(w, code, state, row, spot, shift, like):
     """The running sums of the exponentials of a tile's alternatives, each cell's less the largest of them."""
     f, n, k = ahead(code, row[col.AS_MOVE]), spot.count, row[col.ALTERNATIVES]
     head, top = pointer(state[col.HEAD_NARROW], like), pointer(state[col.TOP], like)
     p = ahead(field(state, col.FIELDS_NOW, f[col.BUFFER], like), place(code, state, f, spot))
     _tops(head, p, f[col.E2], k, n, top)
-    settle(wide(state, col.CREST), top, n, 0.0, cast(-np.inf, like), cast(0, like))
+    settle(wide(state, col.CREST), top, n, shift, cast(-np.inf, like), cast(0, like))
     _running(w, head, p, f[col.E2], k, n, top, pointer(state[col.NORM], like))
 
 

@@ -22,7 +22,7 @@ from semiring_struct.executors.cpu.state import State, address
 from semiring_struct.executors.cpu.steps import ENTRIES, EVENTS, LABELS
 from semiring_struct.executors.cpu.threads import share_out
 from semiring_struct.executors.cpu.visits import Charts, Fill, Visit
-from semiring_struct.executors.machine import Code, Job, Paths
+from semiring_struct.executors.machine import Code, Job, Paths, refuse_nan
 from semiring_struct.ops import empty, zeros
 
 GROUP = 64  # paths that take their steps side by side: the processor works on several of them at once
@@ -66,33 +66,35 @@ def best_labels(job: Job, fill: Fill, code: Code) -> tuple[Tensor, Tensor]:
 
 def draws(job: Job, charts: Tensor, seed: Tensor, samples: int) -> Paths:
     """Exact draws, those of the eager machine up to the rounding of the choices."""
-    run = _Run(job, charts)
+    run = _Run(job)
     used = run.entries(run.batch * samples)
-    run.draws(seed, samples)
+    run.draws(seed, samples, lambda: charts)
     return run.paths(used)
 
 
-def drawn_labels(job: Job, charts: Tensor, seed: Tensor, samples: int, code: Code) -> tuple[Tensor, Tensor]:
-    """The same as `feasible (paths,)` and labels `(paths, width)`."""
-    run = _Run(job, charts)
+def drawn_labels(
+    job: Job, charts: Callable[[], Tensor], seed: Tensor, samples: int, code: Code
+) -> tuple[Tensor, Tensor]:
+    """The same as `feasible (paths,)` and labels `(paths, width)`; charts are asked for where they are needed."""
+    run = _Run(job)
     labels = run.labels(run.batch * samples, code)
-    run.draws(seed, samples)
+    run.draws(seed, samples, charts)
     return run.feasible, labels
 
 
 def k_best(job: Job, charts: Tensor, k: int) -> Paths:
     """The k best derivations per instance; of tied ones those of the first alternatives come first."""
-    run = _Run(job, charts)
+    run = _Run(job)
     used = run.entries(run.batch * k)
-    scores = run.k_best(k)
+    scores = run.k_best(k, charts)
     return replace(run.paths(used), key=scores)
 
 
 def k_best_labels(job: Job, charts: Tensor, k: int, code: Code) -> tuple[Tensor, Tensor]:
     """The same as scores `(paths,)` and labels `(paths, width)`."""
-    run = _Run(job, charts)
+    run = _Run(job)
     labels = run.labels(run.batch * k, code)
-    return run.k_best(k), labels
+    return run.k_best(k, charts), labels
 
 
 @dataclass
@@ -100,7 +102,6 @@ class _Run:
     """One walk; `held` keeps alive what addresses point to, `says` is how many pairs of labels a slot writes."""
 
     job: Job
-    charts: Tensor | None = None
 
     def __post_init__(self) -> None:
         table = cells_of(self.job.program)
@@ -111,13 +112,16 @@ class _Run:
         self.batch, self.kind = len(self.job.lengths), self.job.fields[0].dtype
         self.like = np.float32(0) if self.kind == torch.float32 else np.float64(0)
         root, short = self._roots()
-        self.stored = torch.empty(0) if self.charts is None else self.charts.contiguous()
         where = np.array([[f.data_ptr(), f.stride(0) * f.element_size()] for f in self.job.fields]).T.copy()
-        self.held: list[object] = [root, short, self.stored, where]
-        self.source = Source(
-            root.data_ptr(), short.data_ptr(), self.stored.data_ptr(), 0, table.cells.cells, 1, address(where),
-            address(where[1]), self.batch,
-        )  # fmt: skip
+        self.held: list[object] = [root, short, where]
+        places = address(where), address(where[1])
+        self.source = Source(root.data_ptr(), short.data_ptr(), 0, 0, table.cells.cells, 1, *places, self.batch)
+
+    def _read(self, charts: Tensor) -> None:
+        """Walk over these charts `(batch, cells)`."""
+        stored = charts.contiguous()
+        self.held.append(stored)
+        self.source = self.source._replace(charts=stored.data_ptr())
 
     def _roots(self) -> tuple[Tensor, Tensor]:
         lengths, (sides, width) = self.job.lengths.to(torch.int64).contiguous(), self.table.root.shape
@@ -207,8 +211,9 @@ class _Run:
         own[-1].zero_()
         return Ranking._make((*(t.data_ptr() for t in (*own, scores)), reads)), own
 
-    def k_best(self, k: int) -> Tensor:
+    def k_best(self, k: int, charts: Tensor) -> Tensor:
         """The k best derivations of every instance; their scores `(k * batch,)`, `-inf` where there are fewer."""
+        self._read(charts)
         scores = torch.empty(k * self.batch, dtype=torch.float64)
 
         def piece(start: int, end: int) -> None:
@@ -218,15 +223,20 @@ class _Run:
         share_out(piece, self.batch, k * self.batch * self.table.cells.longest < SMALL)
         return scores
 
-    def draws(self, seed: Tensor, samples: int) -> None:
+    def draws(self, seed: Tensor, samples: int, charts: Callable[[], Tensor]) -> None:
         """`samples` draws of every instance, the samples of one shared out where instances are few."""
         pieces, cells = -(-torch.get_num_threads() // max(self.batch, 1)), self.table.cells
         keep = samples > 1 and 0 < self.table.width * self.like.itemsize <= TABLE_BYTES
         hops = keep and bool(self.says) and cells.chart_slots < 2
         hops &= cells.cells <= samples // pieces * cells.longest * SPEEDUP
         rest = self.like, int(seed.numpy()[0]), samples, pieces
-        piece = self._hopping(rest) if hops else self._walking(rest, keep)
+        if not hops:
+            self._read(charts())
+        refused: list[int] = []
+        piece = self._hopping(rest, refused) if hops else self._walking(rest, keep)
         share_out(piece, self.batch * pieces, self.batch * samples * cells.longest < SMALL)
+        if any(refused):
+            refuse_nan(self.job.program, self.job.fields)
 
     def _walking(self, rest: tuple, keep: bool) -> Callable[[int, int], None]:
         group = max(1, min(GROUP, rest[2]))
@@ -237,8 +247,8 @@ class _Run:
 
         return piece
 
-    def _hopping(self, rest: tuple) -> Callable[[int, int], None]:
-        """Draws that read one cell at a time, the choices of all cells weighed beforehand."""
+    def _hopping(self, rest: tuple, refused: list[int]) -> Callable[[int, int], None]:
+        """Draws that read one cell at a time, the choices of all cells weighed as charts are filled."""
         edges, cells, slots = edges_of(self.job.program), self.table.cells, list(self.says)
         pairs, by_choice = edges.pairs(slots, list(self.says.values())), bool(edges.moves[slots].any())
         lines = torch.empty((pairs, self.table.width if by_choice else cells.cells, 2), dtype=torch.int32)
@@ -247,15 +257,17 @@ class _Run:
         self.held.append(lines)
 
         def piece(start: int, end: int) -> None:
-            crowd, _own = self._crowd(max(1, min(CROWD, rest[2])), pairs)
+            crowd, state, _own = self._crowd(max(1, min(CROWD, rest[2])), pairs)
             hop_draws(cells, ways, self.source, self.record, crowd, *rest, start, end)
+            refused.append(int(state.words[at.REFUSED]))
 
         return piece
 
-    def _crowd(self, group: int, pairs: int) -> tuple[Crowd, list]:
+    def _crowd(self, group: int, pairs: int) -> tuple[Crowd, State, list[Tensor]]:
         code, pitch, mark = encode(self.job.program), group + LINE, _mark(self.kind)
         state = State(code, self.kind, 0)
-        state.batched(at.CHARTS_ALL, self.stored)
+        charts = torch.empty(self.table.cells.cells, dtype=torch.float64)  # of one instance after the other
+        state.words[at.CHARTS_ALL] = charts.data_ptr()
         state.batched(at.LENGTHS_ALL, self.job.lengths.to(torch.int64).contiguous())
         state.bank(at.FIELDS_ALL, at.FIELDS_NOW, self.job.fields)
         own = [
@@ -269,7 +281,7 @@ class _Run:
             torch.empty((FEW, self.record.width + 1), dtype=torch.int64),
         ]
         where = address(code), address(state.words), *(t.data_ptr() for t in own)
-        return Crowd._make((*where, group, pitch)), [*own, state]
+        return Crowd._make((*where, group, pitch)), state, [*own, charts]
 
     def paths(self, used: list[Tensor]) -> Paths:
         """What was written down as entries."""
