@@ -95,7 +95,6 @@ class State:
             self.words[slot] = word
         self._keep = held, fields, slopes
 
-
     def __enter__(self) -> State:
         return self
 
