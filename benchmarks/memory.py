@@ -21,6 +21,7 @@ from torch import Tensor
 
 from benchmarks.cases import parse
 from benchmarks.contenders import find
+from semiring_struct.ops import release
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -56,7 +57,8 @@ def _reset_peak() -> str:
 
 
 def _give_back() -> None:
-    """Hand freed memory back to the system, which C libraries otherwise keep for later."""
+    """Hand freed memory back to the system, which we and C libraries otherwise keep for later."""
+    release()
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -5,7 +5,7 @@ from .capped import capped, clipped, exponential_up_to_one, logistic
 from .laws import Gaussian, Gumbel, Logistic, NegativeExponential, SumOfGamma, Utility
 from .logspace import NEG_INF, log1mexp, log_softmax, logaddexp, logcumsumexp, logsumexp, score, softmax
 from .mask import lengths_from_mask, masked, prefix_mask
-from .memory import borrow, empty, give_back, zeros
+from .memory import borrow, empty, give_back, release, zeros
 from .noise import exponential, gumbel, gumbel_with_maximum, new_seed, uniform, uniform_at
 from .operators import operator, over_batch, untracked
 from .refuse import known_all, refuse_where
@@ -19,7 +19,7 @@ __all__ = [
     "Utility", "active_set", "borrow", "capped", "clipped", "counted", "empty", "entmax", "exponential",
     "exponential_up_to_one", "give_back", "gumbel", "gumbel_with_maximum", "hull_weights", "known_all",
     "lengths_from_mask", "log1mexp", "log_softmax", "logaddexp", "logcumsumexp", "logistic", "logsumexp", "masked",
-    "max_value", "new_seed", "one_hot_argmax", "operator", "over_batch", "prefix_mask", "refuse_where", "score",
-    "segment_argmin", "segment_logsumexp", "segment_max", "softmax", "sparsemax", "stated", "tally", "tight_atoms",
-    "top_values", "tsallis_max", "uniform", "uniform_at", "untracked", "zeros",
+    "max_value", "new_seed", "one_hot_argmax", "operator", "over_batch", "prefix_mask", "refuse_where", "release",
+    "score", "segment_argmin", "segment_logsumexp", "segment_max", "softmax", "sparsemax", "stated", "tally",
+    "tight_atoms", "top_values", "tsallis_max", "uniform", "uniform_at", "untracked", "zeros",
 ]  # fmt: skip

@@ -46,3 +46,8 @@ def give_back(piece: np.ndarray) -> None:
     """Keep scratch for the next who needs some, at most a piece for each thread."""
     if len(_spare) < torch.get_num_threads() and piece.nbytes + sum(x.nbytes for x in _spare) <= KEPT:
         _spare.append(piece)
+
+
+def release() -> None:
+    """Hand all scratch that is kept back to the system."""
+    _spare.clear()

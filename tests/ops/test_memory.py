@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from semiring_struct.ops import borrow, give_back, memory
+from semiring_struct.ops import borrow, give_back, memory, release
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,9 @@ def test_scratch_is_used_again():
     again = borrow(1000)
     assert again is piece
     give_back(again)
+    release()
+    assert borrow(4096) is not piece
+    give_back(piece)
     assert borrow(8192).nbytes == 8192 and not memory._spare
 
 
