@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from semiring_struct.executors import Cpu, Eager, Job
 from semiring_struct.executors.cpu import columns, lanes
 from semiring_struct.executors.matrix import products
 from semiring_struct.inference.door import open_door
-from tests.programs.random_programs import potentials, programs
+from tests.programs.random_programs import Chain, potentials, programs
 from tests.programs.unshipped import Nussinov
 from tests.structures.families import (
     FAMILIES,
@@ -115,6 +115,7 @@ def test_single_precision(family: Family):
 
 @settings(max_examples=60)
 @given(structure=programs, size=st.integers(2, 6), seed=st.integers(0, 1000))
+@example(structure=Chain(("total", ("state",)), ("total", ("reversed",)), None), size=5, seed=0)
 def test_random_programs(structure: Any, size: int, seed: int):
     for pairs in (1, 5):
         drawn = [potentials(structure, size, seed + i) for i in range(pairs)]

@@ -43,6 +43,29 @@ def test_the_length_of_a_stretch_changes_nothing(family: Family, stretch: int, m
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
+class Mirrored(ss.DynamicProgram):
+    """Each state from the one before turned around; in a turn of its loop one row reads what the other has written."""
+
+    event_dim = 2
+
+    def inside(self, p, table):
+        n, c = table.shape
+        state = p.chart(n, c)
+        state[0] = table[0].sum(0) * table[0]
+        for i in range(1, n):
+            state[i] = (state[i - 1, ::-1] * table[i]).sum(0) * table[i]
+        return state[p.length - 1].sum(-1)
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_a_row_sees_turned_around_what_another_row_of_its_turn_wrote(n: int):
+    table = torch.randn(n, 2, dtype=torch.float64)
+    state = table[0].logsumexp(0) + table[0]
+    for row in table[1:]:
+        state = (state.flip(0) + row).logsumexp(0) + row
+    torch.testing.assert_close(ss.log_partition(Mirrored(), table), state.logsumexp(0))
+
+
 @every_long
 def test_draws_from_a_table_are_draws_without_one(family: Family, monkeypatch: pytest.MonkeyPatch):
     phi, lengths = family.draw((2,), seed=2, forbidden=0.05), family.lengths(2, seed=2)

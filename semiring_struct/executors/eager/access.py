@@ -37,7 +37,7 @@ def target(buffer: Tensor, w: Window, t: int = 0) -> tuple[Tensor, list[int]]:
 
 def targets_by_turn(buffer: Tensor, w: Window, count: int) -> Iterator[tuple[Tensor, list[int]]]:
     """The same for each turn of a loop, all views made at once."""
-    if w.step < 0:
+    if count == 1 or w.step < 0:
         return (target(buffer, w, t) for t in range(count))
     cells, back = _ahead(buffer, w.offset, (count, *w.sizes), (w.step, *w.strides))
     return ((c, [d - 1 for d in back]) for c in cells.unbind(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.eager.access import store, target, targets_by_turn, too_short
+from semiring_struct.executors.eager.access import store, targets_by_turn, too_short
 from semiring_struct.executors.eager.local import Buffers, Plan, alternatives, floor, plan, views, views_by_turn
 from semiring_struct.programs.program import Program
 from semiring_struct.semirings import Reduction
@@ -17,19 +17,14 @@ def fill(program: Program, reduction: Reduction, fields: list[Tensor]) -> Buffer
     charts = torch.full((fields[0].shape[0], program.cells), -torch.inf, dtype=wide, device=fields[0].device)
     buffers = Buffers(fields, charts)
     for block in program.blocks:
-        plans = [plan(row) for row in block.rows]
-        if block.count == 1:
-            turns = [[(p, views(p, buffers), target(charts, p.row.target))] for p in plans]
-        else:
-            each = [views_by_turn(p, buffers, block.count) for p in plans]
-            targets = [targets_by_turn(charts, p.row.target, block.count) for p in plans]
-            turns = (
-                zip(plans, vs, ts, strict=True)
-                for vs, ts in zip(zip(*each, strict=True), zip(*targets, strict=True), strict=True)
-            )
-        for turn in turns:
-            for p, v, (cells, back) in turn:
-                a = alternatives(p, v, buffers)
+        rows = [
+            (p, views_by_turn(p, buffers, block.count), targets_by_turn(charts, p.row.target, block.count))
+            for p in (plan(row) for row in block.rows)
+        ]
+        for _ in range(block.count):
+            for p, seen, targets in rows:
+                # only now: a row may read a copy of cells that another has just written
+                a, (cells, back) = alternatives(p, next(seen), buffers), next(targets)
                 value = a.total(None if a.x is None else reduction.value(a.x))
                 cells.copy_(value.flip(back) if back else value)
     return buffers

@@ -102,7 +102,7 @@ def views(p: Plan, buffers: Buffers, t: int = 0, turns: int | None = None, bare:
 def views_by_turn(p: Plan, buffers: Buffers, count: int) -> Iterator[Views]:
     """The same for each turn of a loop in turn, all views made at once."""
     factors = [*p.late, *(f for inner in p.inner for f in inner)]
-    if any(f.step < 0 or min(f.strides, default=0) < 0 for f in factors):
+    if count == 1 or any(f.step < 0 or min(f.strides, default=0) < 0 for f in factors):
         for t in range(count):                               # a view turned around is a copy: made when it is read
             yield views(p, buffers, t)
         return
