@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -233,6 +234,32 @@ def test_labels(family: Family, dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
         (Cpu().drawn_labels(job, SEED, 20, writes), machine.drawn_labels(job, SEED, 20, writes)),
     ):
         assert all(torch.equal(a, b) for a, b in zip(found, other, strict=True))
+
+
+def test_what_draws_read_is_alive_while_they_run(monkeypatch: pytest.MonkeyPatch):
+    """A cache may drop what it has returned: another thread's result, or a later one, takes its place."""
+    made: list[weakref.ref] = []
+
+    def uncached(build: Any) -> Any:
+        def built(*args: Any) -> Any:
+            result = build.__wrapped__(*args)
+            made.append(weakref.ref(result))
+            return result
+
+        return built
+
+    def run(*args: Any) -> None:
+        assert len(made) == 2 and all(one() is not None for one in made)
+        hop_draws(*args)
+
+    hop_draws, door = walks.hop_draws, drawn(chain(20, 3), 2, torch.float32)
+    for name in ("encode", "edges_of"):
+        monkeypatch.setattr(walks, name, uncached(getattr(walks, name)))
+    monkeypatch.setattr(walks, "hop_draws", run)
+    _, job, _charts = started(door, LOG, monkeypatch)
+    code = door.structure.label_code(door.sizes)
+    assert code is not None
+    assert Cpu().drawn_labels(job, SEED, 300, Code(code.fields, code.size))[0].shape == (600,)
 
 
 @pytest.mark.parametrize("samples", [1, 255, walks.CROWD + 3])

@@ -254,7 +254,7 @@ class _Run:
         lines = torch.empty((pairs, self.table.width if by_choice else cells.cells, 2), dtype=torch.int32)
         ways = Ways(edges.following.data_ptr(), lines.data_ptr(), lines.shape[1], pairs, int(by_choice))
         write_lines(cells, self.record, *ways[1:])
-        self.held.append(lines)
+        self.held += [lines, edges]
 
         def piece(start: int, end: int) -> None:
             crowd, state, _own = self._crowd(max(1, min(CROWD, rest[2])), pairs)
@@ -263,7 +263,8 @@ class _Run:
 
         return piece
 
-    def _crowd(self, group: int, pairs: int) -> tuple[Crowd, State, list[Tensor]]:
+    def _crowd(self, group: int, pairs: int) -> tuple[Crowd, State, list[object]]:
+        """What a thread works with, and what keeps it alive: of two threads that encode at once, one is not cached."""
         code, pitch, mark = encode(self.job.program), group + LINE, _mark(self.kind)
         state = State(code, self.kind, 0)
         charts = torch.empty(self.table.cells.cells, dtype=torch.float64)  # of one instance after the other
@@ -281,7 +282,7 @@ class _Run:
             torch.empty((FEW, self.record.width + 1), dtype=torch.int64),
         ]
         where = address(code), address(state.words), *(t.data_ptr() for t in own)
-        return Crowd._make((*where, group, pitch)), state, [*own, charts]
+        return Crowd._make((*where, group, pitch)), state, [*own, charts, code]
 
     def paths(self, used: list[Tensor]) -> Paths:
         """What was written down as entries."""
