@@ -35,10 +35,11 @@ def borrow(size: int) -> np.ndarray:
         piece = _spare.pop()
     except IndexError:
         piece = np.empty(0)
-    if piece.nbytes < size:
-        piece = np.empty(-(-size // 8))
+    count = -(-size // 8)
+    if len(piece) < count:
+        piece = np.empty(count)
     if torch.are_deterministic_algorithms_enabled():
-        piece.fill(np.nan)  # as torch fills memory then
+        piece[:count] = np.nan  # as torch fills memory then
     return piece
 
 

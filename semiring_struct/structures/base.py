@@ -21,6 +21,7 @@ from semiring_struct.structures.natives import Natives
 from semiring_struct.structures.shapes import Declaration
 
 _HANDLES: dict[object, int] = {}
+SHAPES = 256  # shapes of labels that a structure remembers
 _DERIVED = ("_label_shapes", "_own_handle", "declaration")
 
 
@@ -173,6 +174,8 @@ class Structure(Natives, ABC):
         known = vars(self).setdefault("_label_shapes", {})
         key = tuple(sizes.items())
         if key not in known:
+            if len(known) == SHAPES:
+                known.clear()
             code = self.label_code(sizes)
             known[key] = None if code is None else code.shape
         return known[key]
