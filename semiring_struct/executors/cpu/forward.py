@@ -24,7 +24,23 @@ def shape_of(row, spot):
 
 
 @exact
-def raise_late(v, code, state, row, spot, like):
+def without_choice(v, row, n):
+    """Whether cells have one alternative or none; if so, their values, late factors aside."""
+    if row[col.CHOOSES] and row[col.ALTERNATIVES] > 0:
+        return False
+    fill(v, n, 1, n, -np.inf if row[col.CHOOSES] else 0.0)
+    return True
+
+
+@exact
+def hand_in(into, v, code, state, row, spot, like):
+    """The values of a tile's cells, with their late factors, to where they belong."""
+    _raise_late(v, code, state, row, spot, like)
+    write(ahead(into, target(row, spot)), 0, row[col.TO_J], v, spot.count, 1, spot.count)
+
+
+@exact
+def _raise_late(v, code, state, row, spot, like):
     """Multiply cells by the factors that all their alternatives share."""
     n = spot.count
     for i in range(row[col.FIRST_LATE], row[col.END_LATE], col.FACTOR):
@@ -62,16 +78,12 @@ def _row(rule, code, state, row, turn, into, like):
             for j in range(0, row[col.NJ], row[col.TILE]):
                 n = min(row[col.TILE], row[col.NJ] - j)
                 spot = Spot(turn, o0, o1, j, n)
-                if not row[col.CHOOSES]:
-                    fill(v, n, 1, n, 0.0)
-                elif row[col.ALTERNATIVES] == 0:
-                    fill(v, n, 1, n, -np.inf)
-                elif moves(rule, row, spot):
-                    move_values(rule, code, state, row, spot, shift, v, like)
-                else:
-                    _choose(rule, code, state, row, spot, shift, v, like)
-                raise_late(v, code, state, row, spot, like)
-                write(ahead(into, target(row, spot)), 0, row[col.TO_J], v, n, 1, n)
+                if not without_choice(v, row, n):
+                    if moves(rule, row, spot):
+                        move_values(rule, code, state, row, spot, shift, v, like)
+                    else:
+                        _choose(rule, code, state, row, spot, shift, v, like)
+                hand_in(into, v, code, state, row, spot, like)
 
 
 @entry

@@ -9,10 +9,10 @@ import numpy as np
 
 from semiring_struct.executors.cpu import columns as col
 from semiring_struct.executors.cpu.cells import COLUMNS, DENSE
-from semiring_struct.executors.cpu.forward import raise_late
+from semiring_struct.executors.cpu.forward import hand_in, without_choice
 from semiring_struct.executors.cpu.moves import move_sums
 from semiring_struct.executors.cpu.native import SQUARE, ahead, alone, cast, exact, exp, inner, pointer, turn
-from semiring_struct.executors.cpu.sheets import add_logs, exponentiate, fill, put, write
+from semiring_struct.executors.cpu.sheets import add_logs, exponentiate, fill, put
 from semiring_struct.executors.cpu.state import refuse_strange, too_short, turn_to, wide
 from semiring_struct.executors.cpu.steps import share
 from semiring_struct.executors.cpu.tiles import Spot, load_centred, load_head, target
@@ -134,15 +134,10 @@ def _row(marks, head, code, state, row, step, like):
             for j in range(0, row[col.NJ], row[col.TILE]):
                 n = min(row[col.TILE], row[col.NJ] - j)
                 spot = Spot(step, o0, o1, j, n)
-                if not row[col.CHOOSES]:
-                    fill(v, n, 1, n, 0.0)
-                elif row[col.ALTERNATIVES] == 0:
-                    fill(v, n, 1, n, -np.inf)
-                else:
+                if not without_choice(v, row, n):
                     _tile(marks, head, code, state, row, spot, shift, v, like)
                 if not row[col.ANSWER]:
-                    raise_late(v, code, state, row, spot, like)
-                    write(ahead(charts, target(row, spot)), 0, row[col.TO_J], v, n, 1, n)
+                    hand_in(charts, v, code, state, row, spot, like)
 
 
 @exact
