@@ -1,4 +1,4 @@
-"""The typed errors of the public door: each says what came, what was needed and what to do."""
+"""The typed errors and warnings of the public door: each says what came, what was needed and what to do."""
 
 from __future__ import annotations
 
@@ -17,3 +17,7 @@ class InfeasibleError(ValueError):
 
 class ProgramError(ValueError):
     """A program that breaks the rules of the language: see `semiring_struct.programs.recorder`."""
+
+
+class CacheWarning(UserWarning):
+    """Compiled code cannot be kept, or what was kept is damaged: queries answer as ever, and begin more slowly."""

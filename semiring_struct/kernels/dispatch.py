@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -38,14 +39,21 @@ def dispatch(
 
 
 @lru_cache(maxsize=1)
-def _has_numba() -> bool:
-    return find_spec("numba") is not None
+def without_numba() -> str | None:
+    """Why numba compiles nothing in this process, or None. Imports it."""
+    if find_spec("numba") is None:
+        return "numba is not installed: pip install 'semiring-struct[cpu]'"
+    try:
+        config: Any = import_module("numba.core.config")
+    except Exception as error:  # another version of NumPy or of LLVM than it was built for
+        return f"numba is installed, but cannot be imported: {error}"
+    return "NUMBA_DISABLE_JIT is set" if config.DISABLE_JIT else None
 
 
 def compiled_here(device: torch.device) -> str | None:
     """Why code compiled by numba will not run for tensors of a device, or None."""
     if os.environ.get(SWITCH) == PLAIN:
         return f"{SWITCH}={PLAIN}"
-    if not _has_numba():
-        return "numba is not installed: pip install 'semiring-struct[cpu]'"
-    return None if device.type == "cpu" else f"compiled for the CPU; the tensors are on {device}"
+    if device.type != "cpu":
+        return f"compiled for the CPU; the tensors are on {device}"
+    return without_numba()

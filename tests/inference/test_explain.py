@@ -8,6 +8,7 @@ import torch
 import semiring_struct as ss
 from semiring_struct import inference
 from semiring_struct.executors.cpu import machine
+from semiring_struct.kernels import dispatch
 
 
 def test_reasons_of_refusal_are_shown(monkeypatch: pytest.MonkeyPatch):
@@ -15,7 +16,8 @@ def test_reasons_of_refusal_are_shown(monkeypatch: pytest.MonkeyPatch):
     assert "executor  cpu" in str(ss.explain(ss.SpanTree(), torch.zeros(2, 5, 5)))
     counting = str(ss.explain(ss.SpanTree(), torch.zeros(2, 5, 5), "count"))
     assert "refused   cpu: the semiring has no reduction" in counting and "executor  eager" in counting
-    monkeypatch.setattr(machine, "_has_numba", lambda: False)
+    monkeypatch.setattr(dispatch, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "without_numba", dispatch.without_numba.__wrapped__)
     assert "pip install 'semiring-struct[cpu]'" in str(ss.explain(ss.SpanTree(), torch.zeros(2, 5, 5)))
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +16,7 @@ from semiring_struct.kernels import dispatch as choice
 from semiring_struct.kernels.dispatch import SWITCH, dispatch
 from semiring_struct.kernels.elimination import log_trees, sums
 
+ROOT = Path(__file__).resolve().parents[2]
 NEG_INF = float("-inf")
 ROOTS = pytest.mark.parametrize("single", [False, True])
 
@@ -61,5 +67,25 @@ def test_who_answers(monkeypatch: pytest.MonkeyPatch):
     assert dispatch(sums.plain, sums.TWINS, w, lengths, False, True) == (sums.plain, {"cpu": f"{SWITCH}=eager"})
     torch.testing.assert_close(log_trees(w, lengths, False), compiled)
     monkeypatch.delenv(SWITCH)
-    monkeypatch.setattr(choice, "_has_numba", lambda: False)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "without_numba", choice.without_numba.__wrapped__)
     assert "pip install" in str(sums.refuse(w, lengths, False, True))
+
+
+BROKEN = "raise ImportError('Numba needs NumPy 1.0 or less')"
+
+
+@pytest.mark.parametrize("place, reason", [("NUMBA_DISABLE_JIT", "NUMBA_DISABLE_JIT"), ("PYTHONPATH", "NumPy 1.0")])
+def test_a_numba_that_compiles_nothing_is_refused_with_a_reason(place: str, reason: str, tmp_path: Path):
+    (tmp_path / "numba.py").write_text(BROKEN)
+    values = {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    code = (
+        "import torch, semiring_struct as ss; w = torch.zeros(4, 4);"
+        "print(ss.log_partition(ss.Arborescence(), w), ss.log_partition(ss.OneOf(), w[0]));"
+        "print(ss.explain(ss.OneOf(), w[0]))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != SWITCH} | {place: values[place]}
+    said = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, env=environment, capture_output=True,
+                          text=True, check=True)  # fmt: skip
+    assert said.stdout.startswith("tensor(2.7726) tensor(1.3863)") and f"{reason}" in said.stdout, said.stdout
+    assert not said.stderr

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT
-from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer
+from semiring_struct.executors.cpu.native import ahead, exact, inlined, pointer
 from semiring_struct.executors.cpu.paths import advance, begin, bench_of, finish, instance_of
 from semiring_struct.executors.cpu.steps import first_of, opened, scores
+from semiring_struct.kernels.entry import entry
 
 
 @inlined

@@ -6,7 +6,7 @@ import numpy as np
 
 from semiring_struct.executors.cpu import columns as col
 from semiring_struct.executors.cpu.forward import shape_of
-from semiring_struct.executors.cpu.native import ahead, cast, entry, exact, inner, pointer
+from semiring_struct.executors.cpu.native import ahead, cast, exact, inner, pointer
 from semiring_struct.executors.cpu.reverse import noise_of, scale, spread_late
 from semiring_struct.executors.cpu.sheets import fill, put, raise_by, write
 from semiring_struct.executors.cpu.slopes import bends, slopes
@@ -23,6 +23,7 @@ from semiring_struct.executors.cpu.tiles import (
     spread_head,
     target,
 )  # fmt: skip
+from semiring_struct.kernels.entry import entry
 
 
 @exact

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, DENSE, FIRST
-from semiring_struct.executors.cpu.native import ahead, entry, exact, pointer
+from semiring_struct.executors.cpu.native import ahead, exact, pointer
 from semiring_struct.executors.cpu.steps import CODE, opened
+from semiring_struct.kernels.entry import entry
 from semiring_struct.programs.derivations import NONE, derivations
 from semiring_struct.programs.program import Program
 

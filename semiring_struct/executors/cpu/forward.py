@@ -7,11 +7,12 @@ import numpy as np
 from semiring_struct.executors.cpu import columns as col
 from semiring_struct.executors.cpu.choices import MOST, TSALLIS, Shape, values
 from semiring_struct.executors.cpu.moves import move_values, moves
-from semiring_struct.executors.cpu.native import ahead, entry, exact, inner, pointer
+from semiring_struct.executors.cpu.native import ahead, exact, inner, pointer
 from semiring_struct.executors.cpu.products import open_products, product_forward
 from semiring_struct.executors.cpu.sheets import fill, put, raise_by, write
 from semiring_struct.executors.cpu.state import field, refuse_strange, too_short, turn_to, wide
 from semiring_struct.executors.cpu.tiles import Spot, chances_of, keeps_chances, load_centred, load_head, place, target
+from semiring_struct.kernels.entry import entry
 
 
 @exact

@@ -13,8 +13,9 @@ import numpy as np
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, DENSE, FIRST
 from semiring_struct.executors.cpu.edges import PAIR, say
 from semiring_struct.executors.cpu.marks import weigh_cells
-from semiring_struct.executors.cpu.native import STEP, ahead, either, entry, exact, mixed, place_in, pointer, stream
+from semiring_struct.executors.cpu.native import STEP, ahead, either, exact, mixed, place_in, pointer, stream
 from semiring_struct.executors.cpu.steps import mark, opened, search
+from semiring_struct.kernels.entry import entry
 
 FEW = 8  # paths whose labels are read side by side
 

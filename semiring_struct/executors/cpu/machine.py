@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache, partial
-from importlib.util import find_spec
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -17,6 +16,7 @@ from semiring_struct.executors.cpu import lanes
 from semiring_struct.executors.cpu.visits import Charts, Visitor
 from semiring_struct.executors.eager import Eager
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths, refuse_nan
+from semiring_struct.kernels.dispatch import without_numba
 from semiring_struct.ops import empty
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction
@@ -33,11 +33,6 @@ KNOWN = (
 
 
 NEAR = 1 << 19  # bytes of fields and charts that stay in a cache from one pass to the next
-
-
-@lru_cache(maxsize=1)
-def _has_numba() -> bool:
-    return find_spec("numba") is not None
 
 
 class _Run:
@@ -149,9 +144,7 @@ class Cpu(Machine):
             return "the semiring has no reduction, so only its own `mul` and `sum` can run it"
         if type(reduction) not in KNOWN:
             return f"{type(reduction).__name__} is not among the reductions it has compiled forms of"
-        if not _has_numba():
-            return "numba is not installed: pip install 'semiring-struct[cpu]'"
-        return None
+        return without_numba()
 
     def total(self, job: Job) -> tuple[Tensor, Tensor]:
         """One forward pass."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,21 +25,6 @@ loose = _compile(fastmath=LOOSE, error_model="numpy", no_cpython_wrapper=True, n
 inlined = _compile(
     fastmath=EXACT, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
 )
-
-
-def entry(function: Callable) -> Any:
-    """Compile what Python calls, and keep the result on disk.
-
-    Numba's cache looks at the one file that holds the function, so what was compiled before the latest change to any
-    file of this folder is removed here.
-    """
-    compiled = _compile(error_model="numpy", nogil=True, cache=True)(function)
-    latest = max(source.stat().st_mtime for source in Path(__file__).parent.rglob("*.py"))
-    for index in Path(compiled.stats.cache_path).glob(f"*.{function.__name__}-*.nbi"):
-        with contextlib.suppress(OSError):
-            if index.stat().st_mtime < latest:
-                index.unlink(missing_ok=True)
-    return compiled
 
 
 def _pointer(context, address, like):

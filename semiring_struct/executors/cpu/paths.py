@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, DENSE
-from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer, random_bits
+from semiring_struct.executors.cpu.native import ahead, exact, inlined, pointer, random_bits
 from semiring_struct.executors.cpu.steps import ENTRIES, Ink, Instance, choices, follow, mark, opened, scores, search
+from semiring_struct.kernels.entry import entry
 
 UNKNOWN, DEAD, ALIVE = range(3)
 

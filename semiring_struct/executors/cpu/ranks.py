@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semiring_struct.executors.cpu.cells import COLUMNS, COUNT, Cells
-from semiring_struct.executors.cpu.native import ahead, entry, exact, inlined, pointer
+from semiring_struct.executors.cpu.native import ahead, exact, inlined, pointer
 from semiring_struct.executors.cpu.paths import ALIVE, UNKNOWN, begin, bench_of, finish, ink_of, instance_of
 from semiring_struct.executors.cpu.steps import follow, opened, scores
+from semiring_struct.kernels.entry import entry
 
 # columns of `cells`: the best derivation, the first of a heap of those that wait for a rank, the last alternative in
 # order that has joined them (NONE once all have), and how many are to join next

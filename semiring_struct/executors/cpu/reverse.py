@@ -8,7 +8,7 @@ from semiring_struct.executors.cpu import columns as col
 from semiring_struct.executors.cpu.choices import SOFT, Noise, mass_of, one_hot, weigh
 from semiring_struct.executors.cpu.forward import shape_of
 from semiring_struct.executors.cpu.moves import move_flows, moves
-from semiring_struct.executors.cpu.native import ahead, cast, entry, exact, inner, pointer
+from semiring_struct.executors.cpu.native import ahead, cast, exact, inner, pointer
 from semiring_struct.executors.cpu.products import close_products, open_products, product_reverse
 from semiring_struct.executors.cpu.sheets import fill, give, invert, lower_by, put, scale_across, scale_lines, times
 from semiring_struct.executors.cpu.state import clear, field, too_short, turn_to, wide
@@ -26,6 +26,7 @@ from semiring_struct.executors.cpu.tiles import (
     spread_head,
     target,
 )  # fmt: skip
+from semiring_struct.kernels.entry import entry
 
 
 @exact

@@ -7,8 +7,10 @@ import math
 import numpy as np
 from numba import njit
 
+from semiring_struct.kernels.entry import entry
 
-@njit(cache=True, nogil=True, error_model="numpy")
+
+@entry
 def decode(w, lengths, single, found, heads):
     """Fill `found (B,)` and `heads (B, m)`, which holds -1; see `best_heads`.
 
@@ -45,7 +47,7 @@ def decode(w, lengths, single, found, heads):
             found[b] = _undo(taken, rounds, size, single, heads[b])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _enter(into, less, size, single, step, best, here):
     """The best arc into each component: fewest root arcs first, then the score; False if a component has none."""
     member, head, dependent = step[0], step[1], step[2]
@@ -70,7 +72,7 @@ def _enter(into, less, size, single, step, best, here):
     return complete
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
+@njit(nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
 def _largest_from_others(arcs, member, c, size, here):
     """The largest arc from words of other components than `c`; these arcs, `-inf` for others, into `here`."""
     top = -math.inf
@@ -81,7 +83,7 @@ def _largest_from_others(arcs, member, c, size, here):
     return top
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _first(here, top, size):
     for h in range(1, size):
         if here[h] == top:
@@ -89,7 +91,7 @@ def _first(here, top, size):
     return -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _merge(size, step, seen):
     """Name each component after the first of its cycle; marks the places of cycles -1 in `seen`. Is there a cycle?"""
     member, head, became = step[0], step[1], step[3]
@@ -117,7 +119,7 @@ def _merge(size, step, seen):
     return some
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _undo(taken, rounds, size, single, out):
     """Heads from the rounds, the last first; False where a single root would need a second root arc."""
     head, dependent = taken[rounds, 1].copy(), taken[rounds, 2].copy()

@@ -12,10 +12,12 @@ import math
 import numpy as np
 from numba import njit
 
+from semiring_struct.kernels.entry import entry
+
 TINY = 1e-280
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+@entry(fastmath=frozenset({"contract", "nsz", "reassoc"}))
 def sums(w, lengths, single, log_z, arcs):
     """Fill `log_z (B,)` and, unless it is empty, `arcs (B, m, m)`; NaN in `log_z` for what is not certified."""
     batch, m = w.shape[:2]
@@ -34,7 +36,7 @@ def sums(w, lengths, single, log_z, arcs):
                         arcs[b, h, d] = min(max(first[h, d] * slope[h, d], 0.0), 1.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _scale(w, size, single, out):
     """Weights with columns, and for a single root the root's row, scaled to 1; the log of the scales, NaN if lost."""
     start, total = 1 if single else 0, 0.0
@@ -65,7 +67,7 @@ def _scale(w, size, single, out):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def _eliminate(weight, size, single, share, pivot, lonely):
     """Eliminate in place; the log of the product of pivots. `share[v]` is the share of each head of v."""
     rooted, total = not single, 0.0
@@ -103,7 +105,7 @@ def _eliminate(weight, size, single, share, pivot, lonely):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
 def _undo(weight, size, single, share, pivot, lonely, slope):
     """The gradient `slope` of the log of the sum in the weights before elimination; 0 where a weight is 0."""
     spent = 0

@@ -29,9 +29,10 @@ from semiring_struct.executors.cpu.lanes.tiles import (
     weights_of_pairs,
 )  # fmt: skip
 from semiring_struct.executors.cpu.lanes.vectors import flows, loaded
-from semiring_struct.executors.cpu.native import ahead, cast, entry, exact, inner, pointer
+from semiring_struct.executors.cpu.native import ahead, cast, exact, inner, pointer
 from semiring_struct.executors.cpu.sheets import fill
 from semiring_struct.executors.cpu.tiles import choice
+from semiring_struct.kernels.entry import entry
 
 
 @exact
