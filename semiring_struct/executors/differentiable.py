@@ -18,27 +18,27 @@ from semiring_struct.ops import untracked
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction, Semiring
 
-Call = tuple[int, list[int], int, int]
+Call = tuple[str, list[int], str, int]
 
 
 def total(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, seed: int = 0
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction, seed: int = 0
 ) -> Tensor:
     """The program's answer under a reduction: `fields (batch, *event)` -> `(batch, *out)` float64.
 
     Differentiable twice.
     """
-    return _total((source, list(full), operators.number_of(reduction), seed), lengths, fields)[0]
+    return _total((source, list(full), operators.description_of(reduction), seed), lengths, fields)[0]
 
 
 def total_and_gradient(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, seed: int = 0
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction, seed: int = 0
 ) -> tuple[Tensor, list[Tensor]]:
     """Every instance's (scalar) total and its gradient from one forward and one backward pass.
 
     The total is differentiable twice, the gradient once more.
     """
-    call = (source, list(full), operators.number_of(reduction), seed)
+    call = (source, list(full), operators.description_of(reduction), seed)
     if untracked(*fields):
         value, *slopes = operators.total_and_gradient(fields, lengths, *call)
         return value, slopes
@@ -47,11 +47,11 @@ def total_and_gradient(
 
 
 def curvature(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction,
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction,
     vectors: list[Tensor],
 ) -> list[Tensor]:  # fmt: skip
     """The Hessian of every instance's (scalar) total times `vectors`: linear in them, and differentiable so."""
-    call = (source, list(full), operators.number_of(reduction), 0)
+    call = (source, list(full), operators.description_of(reduction), 0)
     value, charts = _total(call, lengths, fields)
     return list(_curvature(call, lengths, charts, torch.ones_like(value.detach()), fields, vectors))[1:]
 

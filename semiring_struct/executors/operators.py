@@ -1,39 +1,73 @@
 """Runs as opaque operators, so that compiled graphs, vmap and torch.func see one node and never the loops inside.
 
-Operators carry tensors and integers: `source` is a program's number (`programs.registry`), `reduction` one of ours.
+Operators carry tensors, integers and text: `source` describes what records the program, `reduction` the reduction
+(see `programs.description`). So a graph that was exported finds both in another process, or refuses.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from semiring_struct.executors.machine import Job, Machine, choose
 from semiring_struct.ops import operator, over_batch
-from semiring_struct.programs import Program, program_of
+from semiring_struct.programs import Program, Writer, attributes, made, program_of, rebuilt
 from semiring_struct.semirings import Reduction
 
-_REDUCTIONS: list[Reduction] = []
-_NUMBERS: dict[Reduction, int] = {}
+REDUCTIONS = 1024  # descriptions of reductions that are remembered
+
+
+def description_of(reduction: Reduction) -> str:
+    """The text that stands for a reduction in operators, by class and settings.
+
+    A reduction made inside a compiled graph is no constant; its class and its settings are.
+    """
+    names = _setting_names(type(reduction))
+    if names is None:
+        return _description_of_other(reduction)
+    return _described(type(reduction), *[getattr(reduction, name) for name in names])
 
 
 @torch.compiler.assume_constant_result
-def number_of(reduction: Reduction) -> int:
-    """The integer that stands for this (frozen) reduction."""
-    if reduction not in _NUMBERS:
-        _NUMBERS[reduction] = len(_REDUCTIONS)
-        _REDUCTIONS.append(reduction)
-    return _NUMBERS[reduction]
+def _setting_names(kind: type[Reduction]) -> tuple[str, ...] | None:
+    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
-def job_of(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int) -> Job:
+@torch.compiler.assume_constant_result
+def _described(kind: type[Reduction], *values: object) -> str:
+    try:
+        return _text(kind, *values)
+    except TypeError:  # values that cannot be hashed, or not be written down
+        settings = dict(zip(_setting_names(kind) or (), values, strict=True))
+        return Writer(shapes=False).text_or_itself(made(kind, settings), settings, tuple(map(id, values)))
+
+
+@lru_cache(maxsize=REDUCTIONS, typed=True)
+def _text(kind: type[Reduction], *values: object) -> str:
+    return Writer(shapes=False).text(kind, dict(zip(_setting_names(kind) or (), values, strict=True)))
+
+
+@torch.compiler.assume_constant_result
+def _description_of_other(reduction: Reduction) -> str:
+    return Writer(shapes=False).text_or_itself(reduction, attributes(reduction), (id(reduction),))
+
+
+@lru_cache(maxsize=REDUCTIONS)
+def reduction_of(description: str) -> Reduction:
+    """The reduction that `description_of` described; raises `ProgramError` where this process cannot rebuild it."""
+    return rebuilt(description, Reduction)
+
+
+def job_of(fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str, seed: int) -> Job:
     """Flatten the fields, look the program up."""
     program = _program(fields, source, full)
-    return Job(program, _REDUCTIONS[reduction], [flat(f) for f in fields], lengths, seed)
+    return Job(program, reduction_of(reduction), [flat(f) for f in fields], lengths, seed)
 
 
 def flat(field: Tensor) -> Tensor:
@@ -42,17 +76,12 @@ def flat(field: Tensor) -> Tensor:
     return out if out.stride(-1) == 1 or out.shape[-1] <= 1 else out.contiguous()
 
 
-def program_for(source: int, shapes: Sequence[tuple[int, ...]], full: Sequence[int]) -> Program:
+def program_for(source: str, shapes: Sequence[tuple[int, ...]], full: Sequence[int]) -> Program:
     """The program of a source; `int` settles symbolic sizes, as a program is recorded for one shape."""
     return program_of(source, tuple(tuple(int(n) for n in s) for s in shapes), tuple(int(n) for n in full))
 
 
-def reduction_of(number: int) -> Reduction:
-    """The reduction that `number_of` numbered."""
-    return _REDUCTIONS[number]
-
-
-def _program(fields: list[Tensor], source: int, full: list[int]) -> Program:
+def _program(fields: list[Tensor], source: str, full: list[int]) -> Program:
     return program_for(source, [tuple(f.shape[1:]) for f in fields], full)
 
 
@@ -67,15 +96,15 @@ def quiet(device: torch.device) -> AbstractContextManager[object]:
 
 
 def started(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction
 ) -> tuple[Machine, Job]:
     """The machine that takes a run, and its job."""
-    job = job_of(fields, lengths, source, list(full), number_of(reduction), 0)
+    job = job_of(fields, lengths, source, list(full), description_of(reduction), 0)
     return _machine(job), job
 
 
 def forward(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction
 ) -> tuple[Machine, Job, Tensor]:
     """One forward pass for walks to start from: the machine, its job and the charts."""
     machine, job = started(fields, lengths, source, full, reduction)
@@ -85,7 +114,7 @@ def forward(
 
 @operator("total")
 def total(
-    fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int
+    fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str, seed: int
 ) -> tuple[Tensor, Tensor]:
     """The answer's total `(batch, *out)` and the charts `(batch, cells)`; `fields (batch, *event)`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
@@ -103,8 +132,8 @@ def _(fields, lengths, source, full, reduction, seed):
 
 @operator("gradient")
 def gradient(
-    fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, source: int, full: list[int],
-    reduction: int, seed: int,
+    fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, source: str, full: list[int],
+    reduction: str, seed: int,
 ) -> list[Tensor]:  # fmt: skip
     """`weight (batch, *out)` times the gradient of the total, per field `(batch, *event)`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
@@ -120,7 +149,7 @@ def _(fields, lengths, charts, weight, source, full, reduction, seed):
 
 @operator("total_and_gradient")
 def total_and_gradient(
-    fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, seed: int
+    fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str, seed: int
 ) -> list[Tensor]:
     """The answer's total `(batch, *out)` and its gradient, per field `(batch, *event)`; no charts to go on from."""
     job = job_of(fields, lengths, source, full, reduction, seed)
@@ -137,8 +166,8 @@ def _(fields, lengths, source, full, reduction, seed):
 
 @operator("curvature")
 def curvature(
-    fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, tangents: list[Tensor], source: int,
-    full: list[int], reduction: int, seed: int,
+    fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, tangents: list[Tensor], source: str,
+    full: list[int], reduction: str, seed: int,
 ) -> list[Tensor]:  # fmt: skip
     """The total's derivative along `tangents` `(batch, *out)`; per field, `weight` times Hessian times `tangents`."""
     job = job_of(fields, lengths, source, full, reduction, seed)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths
 from semiring_struct.executors.operators import (
+    description_of,
     forward,
-    number_of,
     over_batch,
     program_for,
     quiet,
@@ -25,46 +25,46 @@ from semiring_struct.semirings import Reduction
 
 
 def best(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction,
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction,
     code: Code | None = None,
 ) -> list[Tensor]:  # fmt: skip
     """One best derivation per instance."""
     if code is None:
-        return _best(fields, lengths, source, list(full), number_of(reduction))
-    return _best_labels(fields, lengths, _listed(code), code.width, source, list(full), number_of(reduction))
+        return _best(fields, lengths, source, list(full), description_of(reduction))
+    return _best_labels(fields, lengths, _listed(code), code.width, source, list(full), description_of(reduction))
 
 
 def best_events(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction
 ) -> list[Tensor]:
     """One best derivation per instance: in place of entries, how often each is used, per field like the field."""
-    return _best_events(fields, lengths, source, list(full), number_of(reduction))
+    return _best_events(fields, lengths, source, list(full), description_of(reduction))
 
 
 def k_best(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, k: int,
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction, k: int,
     code: Code | None = None,
 ) -> list[Tensor]:  # fmt: skip
     """The k best, path `i * batch + b` the i-th of instance `b`; scores, `-inf` for none, in place of `feasible`."""
-    how = source, list(full), number_of(reduction)
+    how = source, list(full), description_of(reduction)
     if code is None:
         return _k_best(fields, lengths, *how, k)
     return _k_best_labels(fields, lengths, _listed(code), code.width, *how, k)
 
 
 def draws(
-    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, source: int, full: tuple[int, ...],
+    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, source: str, full: tuple[int, ...],
     reduction: Reduction, code: Code | None = None,
 ) -> list[Tensor]:  # fmt: skip
     """Exact draws, `samples * batch` of them; path `p` is of instance `p % batch`. `seed (1,)` int64."""
-    how = source, list(full), number_of(reduction)
+    how = source, list(full), description_of(reduction)
     if code is None:
         return _draws(fields, lengths, seed, samples, *how)
     return _drawn_labels(fields, lengths, seed, samples, _listed(code), code.width, *how)
 
 
 def beam(
-    fields: list[Tensor], lengths: Tensor, source: int, full: tuple[int, ...], reduction: Reduction, k: int,
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction, k: int,
     start: Tensor, grow: Grow,
 ) -> Paths:  # fmt: skip
     """The k derivations of largest key; see `Grow`. For callers that bring their own keys: eager only."""
@@ -88,20 +88,20 @@ def _code(codes: list[Tensor], width: int) -> Code:
 
 
 def _run(
-    fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int
+    fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str
 ) -> tuple[Machine, Job, Tensor]:
     return forward(fields, lengths, source, tuple(full), reduction_of(reduction))
 
 
 @operator("best")
-def _best(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int) -> list[Tensor]:
+def _best(fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str) -> list[Tensor]:
     machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
     with quiet(lengths.device):
         return _flat(machine.best(job), fields)
 
 
 @operator("best_events")
-def _best_events(fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int) -> list[Tensor]:
+def _best_events(fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str) -> list[Tensor]:
     machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
     with quiet(lengths.device):
         feasible, events = machine.best_events(job)
@@ -110,8 +110,8 @@ def _best_events(fields: list[Tensor], lengths: Tensor, source: int, full: list[
 
 @operator("best_labels")
 def _best_labels(
-    fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: int, full: list[int],
-    reduction: int,
+    fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: str, full: list[int],
+    reduction: str,
 ) -> list[Tensor]:  # fmt: skip
     machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
     with quiet(lengths.device):
@@ -120,7 +120,7 @@ def _best_labels(
 
 @operator("k_best")
 def _k_best(
-    fields: list[Tensor], lengths: Tensor, source: int, full: list[int], reduction: int, k: int
+    fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str, k: int
 ) -> list[Tensor]:
     machine, job, charts = _run(fields, lengths, source, full, reduction)
     paths = machine.k_best(job, charts, k)
@@ -129,8 +129,8 @@ def _k_best(
 
 @operator("k_best_labels")
 def _k_best_labels(
-    fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: int, full: list[int],
-    reduction: int, k: int,
+    fields: list[Tensor], lengths: Tensor, codes: list[Tensor], width: int, source: str, full: list[int],
+    reduction: str, k: int,
 ) -> list[Tensor]:  # fmt: skip
     machine, job, charts = _run(fields, lengths, source, full, reduction)
     return list(machine.k_best_labels(job, charts, k, _code(codes, width)))
@@ -138,7 +138,7 @@ def _k_best_labels(
 
 @operator("draws")
 def _draws(
-    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, source: int, full: list[int], reduction: int
+    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, source: str, full: list[int], reduction: str
 ) -> list[Tensor]:
     machine, job, charts = _run(fields, lengths, source, full, reduction)
     return _flat(machine.draws(job, charts, seed, samples), fields)
@@ -146,15 +146,15 @@ def _draws(
 
 @operator("drawn_labels")
 def _drawn_labels(
-    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, codes: list[Tensor], width: int, source: int,
-    full: list[int], reduction: int,
+    fields: list[Tensor], lengths: Tensor, seed: Tensor, samples: int, codes: list[Tensor], width: int, source: str,
+    full: list[int], reduction: str,
 ) -> list[Tensor]:  # fmt: skip
     machine, job = started(fields, lengths, source, tuple(full), reduction_of(reduction))
     with quiet(lengths.device):
         return list(machine.drawn_labels(job, seed, samples, _code(codes, width)))
 
 
-def _empty(fields: list[Tensor], paths: int, source: int, full: list[int]) -> list[Tensor]:
+def _empty(fields: list[Tensor], paths: int, source: str, full: list[int]) -> list[Tensor]:
     table = derivations(program_for(source, [tuple(f.shape[1:]) for f in fields], full))
     uses = [1 + table.slots.count(i) * table.longest for i in range(len(fields))]
     flag = fields[0].new_empty((paths,), dtype=torch.bool)

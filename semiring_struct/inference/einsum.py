@@ -11,21 +11,29 @@ from torch import Tensor
 from semiring_struct import executors
 from semiring_struct.errors import ShapeError
 from semiring_struct.inference.partition import seed_of, unbound
-from semiring_struct.programs import Program, Recorder, finish, program_of, register
+from semiring_struct.programs import Program, Recorder, Source, Writer, finish, program_of
 from semiring_struct.semirings import LogSemiring, Semiring
 
 Shapes = tuple[tuple[int, ...], ...]
 
 
-@lru_cache(maxsize=256)
-def _source(equation: str) -> int:
-    @lru_cache(maxsize=64)
-    def record(shapes: Shapes, lengths: tuple[int, ...]) -> Program:
-        names = tuple(f"operand{i}" for i in range(len(shapes)))
-        recorder = Recorder(f"einsum {equation}", names, shapes, 0)
-        return finish(recorder, recorder.einsum(equation, *recorder.inputs()), lengths)
+class Contraction(Source):
+    """What records the program of an equation."""
 
-    return register(record)
+    def __init__(self, equation: str):
+        self.equation = equation
+
+    def record(self, field_shapes: Shapes, lengths: tuple[int, ...]) -> Program:
+        """The contraction of operands of these shapes."""
+        names = tuple(f"operand{i}" for i in range(len(field_shapes)))
+        recorder = Recorder(f"einsum {self.equation}", names, field_shapes, 0)
+        return finish(recorder, recorder.einsum(self.equation, *recorder.inputs()), lengths)
+
+
+@torch.compiler.assume_constant_result
+@lru_cache(maxsize=256)
+def _source(equation: str) -> str:
+    return Writer().text(Contraction, {"equation": equation})
 
 
 def einsum(equation: str, *operands: Tensor, semiring: Semiring | None = None) -> Tensor:

@@ -252,13 +252,13 @@ def _quiet(door: Door) -> AbstractContextManager[object]:
     return executors.quiet(door.lengths.device)
 
 
-def _program_of(door: Door, need: str) -> int:
+def _program_of(door: Door, need: str) -> str:
     if not isinstance(door.structure, DynamicProgram):
         raise refusal(door.structure, need)
     return door.structure.handle
 
 
-def _call(door: Door, need: str) -> tuple[list[Tensor], Tensor, int, tuple[int, ...]]:
+def _call(door: Door, need: str) -> tuple[list[Tensor], Tensor, str, tuple[int, ...]]:
     return list(door.flat), door.lengths, _program_of(door, need), door.full
 
 

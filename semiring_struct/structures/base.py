@@ -5,27 +5,35 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from copy import copy
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from semiring_struct.errors import ProgramError, ShapeError, UnsupportedQueryError
-from semiring_struct.programs import Expression, Program, Recorder, finish, program_of, register
+from semiring_struct.programs import (
+    Described,
+    Expression,
+    Program,
+    Recorder,
+    Source,
+    Undescribed,
+    Writer,
+    finish,
+    program_of,
+)
 from semiring_struct.programs.affine import Affine
 from semiring_struct.structures.labels import LabelCode, dense, stored
 from semiring_struct.structures.lengths import bounds_of
 from semiring_struct.structures.natives import Natives
 from semiring_struct.structures.shapes import Declaration
 
-_HANDLES: dict[object, int] = {}
 SHAPES = 256  # shapes of labels that a structure remembers
 _DERIVED = ("_label_shapes", "_own_handle", "declaration")
 
 
-class Structure(Natives, ABC):
+class Structure(Natives, Described, ABC):
     """A combinatorial family. `event_dim` is the number of trailing dims of one event, one per field."""
 
     event_dim: ClassVar[int | tuple[int, ...]] = 1
@@ -216,12 +224,16 @@ class Structure(Natives, ABC):
         """Settings only: a handle means nothing in another process."""
         return {k: v for k, v in vars(self).items() if k not in _DERIVED}
 
+    def described_by(self) -> dict[str, Any]:
+        """The settings."""
+        return self.__getstate__()
+
     def __repr__(self) -> str:
         settings = self.__getstate__()
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
 
 
-class DynamicProgram(Structure):
+class DynamicProgram(Structure, Source):
     """A structure given by one program, `inside`: every query follows from it.
 
     `inside(p, *fields)` fills charts (see `semiring_struct.programs`) for one instance, naming no semiring, no batch
@@ -239,37 +251,35 @@ class DynamicProgram(Structure):
         return tuple(k for k in vars(self) if k not in _DERIVED)
 
     @property
-    def handle(self) -> int:
-        """The integer by which machines and compiled graphs refer to this program; the same for equal structures."""
+    def handle(self) -> str:
+        """The text by which machines and compiled graphs refer to this program; the same for equal structures.
+
+        It describes class and recorded settings, of tensors their shapes: see `semiring_struct.programs.description`.
+        """
         return self._handle()
 
     @torch.compiler.assume_constant_result
-    def _handle(self) -> int:
+    def _handle(self) -> str:
         return self._own_handle
 
     @cached_property
-    def _own_handle(self) -> int:
-        settings = {k: v for k, v in vars(self).items() if k not in _DERIVED}
-        tensors = [k for k, v in settings.items() if isinstance(v, Tensor)]
+    def _own_handle(self) -> str:
+        writer = Writer()
         try:
-            recorded = ((k, settings[k]) for k in self.recorded_by)
-            plain = ((k, (Tensor, tuple(v.shape)) if isinstance(v, Tensor) else v) for k, v in recorded)
-            key: object = (type(self), tuple(sorted(plain, key=lambda pair: pair[0])))
-            hash(key)
-        except TypeError:
-            key = id(self)
-        if key not in _HANDLES:
-            # tensors reach the program through `prepare` alone: it is recorded without their values, and shared
-            blank = copy(self)
-            vars(blank).update({k: settings[k].to("meta") for k in tensors})
-            _HANDLES[key] = register(lru_cache(maxsize=256)(blank._record))
-        return _HANDLES[key]
+            return writer.text(type(self), {k: getattr(self, k) for k in self.recorded_by})
+        except Undescribed as error:
+            raise TypeError(
+                f"{type(self).__name__}.{error}. Programs are remembered by the values of settings: use numbers, "
+                "strings, tuples, lists, dicts, sets, arrays or dataclasses of these. If `inside` does not read this "
+                "setting, leave it out of `recorded_by`"
+            ) from None
 
     def program(self, field_shapes: tuple[tuple[int, ...], ...], lengths: tuple[int, ...]) -> Program:
         """The program recorded for these (prepared) field shapes and full lengths: once, then from a cache."""
         return program_of(self.handle, field_shapes, lengths)
 
-    def _record(self, field_shapes: tuple[tuple[int, ...], ...], lengths: tuple[int, ...]) -> Program:
+    def record(self, field_shapes: tuple[tuple[int, ...], ...], lengths: tuple[int, ...]) -> Program:
+        """The program for these field shapes and full lengths, recorded anew."""
         declared = self.declaration is not None and len(self.field_names) == len(field_shapes)
         names = self.field_names if declared else _parameter_names(self, len(field_shapes))
         recorder = Recorder(type(self).__name__, names, field_shapes, len(self.sides))

@@ -102,8 +102,8 @@ def test_one_graph_with_lengths_and_backward():
 def test_operators_pass_the_checks_of_torch():
     structure = ss.SpanTree()
     phi, lengths = spans(3).draw((2,), seed=0), torch.tensor([[3], [2]])
-    number = operators.number_of(ss.LogSemiring().reduction)
-    call = (structure.handle, [3], number, 0)
+    reduction = operators.description_of(ss.LogSemiring().reduction)
+    call = (structure.handle, [3], reduction, 0)
     _, charts = operators.total([phi], lengths, *call)
     weight = torch.ones(2, dtype=torch.float64)
     tests = ("test_schema", "test_faketensor")
