@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.ops import refuse_where
 from semiring_struct.programs import Expression, Recorder
-from semiring_struct.structures import Automaton, ChainPotentials, DynamicProgram, LabelCode, LinearChain, Subset
+from semiring_struct.structures import (
+    Automaton,
+    ChainPotentials,
+    DynamicProgram,
+    Encoded,
+    LabelCode,
+    LinearChain,
+    Subset,
+)
 
 
 @final
@@ -74,11 +81,11 @@ class AcceptedChain(DynamicProgram):
         """That of chains."""
         return LinearChain().label_code(sizes)
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """Tags and pairs of neighbouring tags; raises for tags out of range or not accepted."""
-        parts = LinearChain().encode(labels, sizes, lengths)
-        refuse_where(~self.automaton.accepts(labels, lengths[:, 0]), "the automaton does not accept these tags")
-        return parts
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """Tags that are accepted, and pairs of neighbouring tags."""
+        found = LinearChain().encode(labels, sizes, lengths)
+        fault = ~self.automaton.accepts(labels, lengths[:, 0]), "the automaton does not accept these tags"
+        return Encoded.of(found.parts, *found.faults, fault)
 
 
 @final
@@ -144,10 +151,11 @@ class AcceptedSubset(DynamicProgram):
         """That of subsets."""
         return self.subset.label_code(sizes)
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The items named; raises where they are no subset, or one that is not accepted."""
-        (used,) = self.subset.encode(labels, sizes, lengths)
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The items named: a subset that is accepted."""
+        found = self.subset.encode(labels, sizes, lengths)
+        (used,) = found.parts
         taken = torch.zeros(len(labels), sizes["n"] + 1, dtype=torch.int64, device=labels.device)
         taken = taken.scatter(1, torch.where(used < 0, sizes["n"], used), 1)[:, : sizes["n"]]
-        refuse_where(~self.automaton.accepts(taken, lengths[:, 0]), "the automaton does not accept this subset")
-        return (used,)
+        fault = ~self.automaton.accepts(taken, lengths[:, 0]), "the automaton does not accept this subset"
+        return Encoded.of((used,), *found.faults, fault)

@@ -24,6 +24,7 @@ from semiring_struct.distributions.spread import part_variances
 from semiring_struct.distributions.support import StructureSupport, log_potentials_constraint
 from semiring_struct.inference.door import open_door
 from semiring_struct.inference.fields import fields_of, map_fields, pack_like
+from semiring_struct.ops import refuse_where
 from semiring_struct.structures import Structure
 
 
@@ -99,24 +100,28 @@ class StructDistribution(Queries, Distribution):
     def log_prob(self, value: Any) -> Tensor:
         """Log-probability `(*sample, *batch)` of events, or of integer labels; `-inf` where a forbidden part is used.
 
-        Raises `ShapeError` for a wrong shape and `ValueError` for labels that form no structure. With validation on, so
-        does an event that is no structure; without, its value is `-inf`.
+        Raises `ShapeError` for a wrong shape and, with validation on, `ValueError` for an event or labels that form no
+        structure; without validation their value is `-inf`, and the rest of the batch has its own.
         """
-        labels = are_labels(value)
-        if not labels:
+        if not are_labels(value):
             check_event(self, value)
         out = inference.log_prob(self.structure, self.log_potentials, value, self.lengths)
-        if not labels and self._validate_args and bool((out == -torch.inf).any()):
+        if self._validate_args and bool((out == -torch.inf).any()):
             self._validate_sample(value)
         return out
 
     def _validate_sample(self, value: Any) -> None:
-        """Raise `ValueError` for an event outside the support."""
-        if not bool(self.support.check(value).all()):
-            raise ValueError(
-                f"Expected value to be within the support ({self.support!r}) of the distribution {self!r}: it holds an "
-                "event that is no structure"
-            )
+        """Raise `ValueError` for an event or labels outside the support, naming the first instance."""
+        if are_labels(value):
+            cut = value.dim() - self._label_rank()
+            lead = torch.broadcast_shapes(value.shape[:cut], self._batch_shape)
+            self.from_labels(value.expand(*lead, *value.shape[cut:]))
+            return
+        refuse_where(
+            ~self.support.check(value),
+            f"Expected value to be within the support ({self.support!r}) of the distribution {self!r}: it holds an "
+            "event that is no structure",
+        )
 
     def enumerate_support(self, expand: bool = True) -> Any:
         """Every structure `(s, *batch, ...)`, forbidden or not; with `expand=False`, `(s, 1, .., 1, ...)`.

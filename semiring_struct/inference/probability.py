@@ -13,7 +13,7 @@ from semiring_struct.inference.decode import result, score, topk
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.oracles import LOG, best_parts, meets, native_log_probs, used_score, wide_total
 from semiring_struct.ops import NEG_INF, refuse_where
-from semiring_struct.structures import Structure, dense
+from semiring_struct.structures import Encoded, Structure, dense, on_device
 
 SEARCH = 64  # derivations over the same parts that are compared with an event
 
@@ -21,13 +21,14 @@ SEARCH = 64  # derivations over the same parts that are compared with an event
 def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any = None) -> Tensor:
     """Log-probability of an event, or of integer labels, `(*sample, *batch)`: `score - log_partition`.
 
-    `-inf` for an event that uses a forbidden part or is no structure; labels that form no structure raise `ValueError`.
-    Leading sample dims of the event are kept. Where tied parts make several structures share an event, the value is
+    `-inf`, with gradient 0, for an event or labels that use a forbidden part or form no structure: labels of any value
+    do, so one bad tree does not stop a batch. A wrong shape raises `ShapeError`, another dtype `TypeError`.
+    Leading sample dims are kept. Where tied parts make several structures share an event, the value is
     that of each one. Differentiable twice in the potentials. Cost: a forward pass, and for events one more to see
     whether they are structures.
     """
     door = open_door(structure, log_potentials, lengths)
-    coded = isinstance(event, Tensor) and not event.is_floating_point() and event.dtype != torch.bool
+    coded = _are_labels(event)
     if door.structure.offers("log_probs"):
         return _native_log_prob(door, event, coded).to(door.fields[0].dtype)
     if coded:
@@ -42,16 +43,26 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
 
 def _label_score(door: Door, labels: Tensor) -> Tensor:
     """The score of labels `(*sample, *batch)` float64, from the entries they use: no dense event is built."""
-    batch, parts = _label_entries(door, labels)
+    batch, found = _label_entries(door, labels)
     fields = [f.reshape(math.prod(door.batch), *s) for f, s in zip(door.fields, door.events, strict=True)]
-    return used_score(fields, parts).reshape(batch)
+    return _where_fine(used_score(fields, found.parts), found).reshape(batch)
+
+
+def _where_fine(value: Tensor, found: Encoded) -> Tensor:
+    """`value (paths,)` of labels, `-inf` for those that form no structure."""
+    return value if found.bad is None else torch.where(found.bad, NEG_INF, value)
+
+
+def _are_labels(event: Any) -> bool:
+    """Integers are labels; events are floating point or boolean."""
+    return isinstance(event, Tensor) and not event.is_floating_point() and event.dtype != torch.bool
 
 
 def _native_log_prob(door: Door, event: Any, coded: bool) -> Tensor:
     """The structure's own log-probability, `(*sample, *batch)` float64; `-inf` for no structure."""
     if coded:
-        batch, parts = _label_entries(door, event)
-        return native_log_probs(door, parts).reshape(batch)
+        batch, found = _label_entries(door, event)
+        return _where_fine(native_log_probs(door, found.parts), found).reshape(batch)
     given = _whole(door, door.event(event, "log_prob: event"))
     batch = tuple(given[0].shape[: given[0].dim() - len(door.events[0])])
     flat = [g.reshape(math.prod(batch), math.prod(shape)) for g, shape in zip(given, door.events, strict=True)]
@@ -68,10 +79,9 @@ def _entries(event: Tensor, most: int) -> Tensor:
     return torch.where(event.gather(1, order) > 0, order, -1)
 
 
-def _label_entries(door: Door, labels: Tensor) -> tuple[tuple[int, ...], tuple[Tensor, ...]]:
+def _label_entries(door: Door, labels: Tensor) -> tuple[tuple[int, ...], Encoded]:
     """The batch dims `(*sample, *batch)` of labels, and the entries that they use."""
-    if labels.device != door.lengths.device:
-        raise ValueError(f"labels are on {labels.device}, log_potentials on {door.lengths.device}; move one of them")
+    labels = on_device("labels", labels, door.lengths.device)
     rank = labels.dim() - len(door.structure.label_batch(labels, door.sizes))
     labels = _over_batch(labels, door, rank)
     batch, bounds = tuple(labels.shape[: labels.dim() - rank]), door.lengths
@@ -101,6 +111,7 @@ def _spread(door: Door, batch: tuple[int, ...]) -> Any:
 def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any = None) -> Tensor:
     """Whether an event is a structure, forbidden or not, `(*sample, *batch)` bool; the potentials give the shapes only.
 
+    The event may be given as integer labels, which are read and compared with nothing: the rest is about events.
     Decides by decoding with only the event's own parts allowed, and by `counts_fit` where the untied parts leave the
     counts of the tied ones open. Where every field is tied an event does not pin down a structure, and any event whose
     parts allow one is accepted. A structure that may use a part more than once can have several derivations over the
@@ -109,6 +120,10 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     Cost: a forward pass of maxima and a walk.
     """
     door = open_door(structure, log_potentials, lengths)
+    if _are_labels(event):
+        batch, found = _label_entries(door, event)
+        fine = torch.ones(math.prod(batch), dtype=torch.bool, device=door.lengths.device)
+        return (fine if found.bad is None else ~found.bad).reshape(batch)
     given = _whole(door, door.event(event, "contains: event"))
     tied = _tied(door)
     # the structure with most untied parts is the event itself; how often tied parts are used follows from those

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .refuse import refuse_where
+
 
 def prefix_mask(lengths: Tensor, n: int) -> Tensor:
     """True at the first `lengths` of `n` positions: `(*batch,)` integers -> `(*batch, n)`."""
@@ -22,12 +24,11 @@ def lengths_from_mask(mask: Tensor) -> Tensor:
         raise ValueError("a mask needs at least one dim, (*batch, n); got a single value.")
     lengths = mask.sum(-1)
     holed = (prefix_mask(lengths, mask.shape[-1]) != mask).any(-1)
-    if bool(holed.any()):
-        first = torch.unravel_index(holed.flatten().int().argmax(), holed.shape)
-        raise ValueError(
-            f"a mask must keep a prefix of each row (True ... True False ... False); "
-            f"row {tuple(map(int, first))} has a hole. Give lengths instead, or move the kept positions to the front."
-        )
+    refuse_where(
+        holed,
+        "a mask must keep a prefix of each row (True ... True False ... False), and one has a hole; give lengths "
+        "instead, or move the kept positions to the front",
+    )
     return lengths
 
 

@@ -19,8 +19,8 @@ from semiring_struct.structures.grammars import (
 )
 from semiring_struct.structures.hmm import hmm
 from semiring_struct.structures.kinds import LogPartition, Solver
-from semiring_struct.structures.labels import LabelCode, dense
-from semiring_struct.structures.lengths import bounds_of
+from semiring_struct.structures.labels import Encoded, LabelCode, dense
+from semiring_struct.structures.lengths import bounds_of, integers, on_device
 from semiring_struct.structures.linear_chain import ChainPotentials, LinearChain
 from semiring_struct.structures.low_rank_pcfg import LowRankPCFG
 from semiring_struct.structures.matching import Matching
@@ -37,8 +37,8 @@ from semiring_struct.structures.subset import Subset
 __all__ = [
     "CTC", "DTW", "NATIVES", "PCFG", "AffineAlignment", "AffineAlignmentPotentials", "Alignment", "AlignmentPotentials",
     "Arborescence", "Automaton", "Autoregressive", "BitVector", "ChainPotentials", "CorrelatedSubset", "DynamicProgram",
-    "FactorGraph", "LabelCode", "LinearChain", "LogPartition", "LowRankPCFG", "LowRankPCFGPotentials",
+    "Encoded", "FactorGraph", "LabelCode", "LinearChain", "LogPartition", "LowRankPCFG", "LowRankPCFGPotentials",
     "LowRankPCFGSpanPotentials", "Matching", "MonotonicAlignment", "Natives", "OneOf", "PCFGPotentials",
     "PCFGSpanPotentials", "ProjectiveTree", "SemiMarkov", "SemiMarkovPotentials", "Solver", "SpanTree", "SpanningTree",
-    "Structure", "Subset", "SubsetPotentials", "bounds_of", "dense", "hmm",
+    "Structure", "Subset", "SubsetPotentials", "bounds_of", "dense", "hmm", "integers", "on_device",
 ]  # fmt: skip

@@ -10,8 +10,8 @@ from torch import Tensor
 from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.gaps import DELETED, MATCHED, gap_code, gaps_fit, moves_of, stretch_of
-from semiring_struct.structures.labels import LabelCode, where_used
+from semiring_struct.structures.gaps import DELETED, MATCHED, gap_code, gaps_fit, moves_of
+from semiring_struct.structures.labels import Encoded, LabelCode, where_used
 
 
 class AffineAlignmentPotentials(NamedTuple):
@@ -92,22 +92,21 @@ class AffineAlignment(DynamicProgram):
         n, gap = sizes["n"], gap_code(sizes["n"], sizes["m"] + 1, DELETED)
         return LabelCode((n, 2), (gap_code(n, sizes["m"], MATCHED), gap, gap, None, None))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The path through the given columns; raises where they go backwards or out of range."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The path through the given columns."""
         n, m = sizes["n"], sizes["m"]
         rows, columns = prefix_mask(lengths[:, 0], n), prefix_mask(lengths[:, 1], m)
-        if self.local:
-            rows, columns = stretch_of(labels, rows, columns)
-        matched, deleted, inserted, after = moves_of(labels, rows, columns)
+        (matched, deleted, inserted, after), faults = moves_of(labels, rows, columns, self.local)
         i, j = torch.arange(n, device=labels.device), torch.arange(m, device=labels.device)
         column = labels[..., 1]
         longer = torch.nn.functional.pad(deleted[:, :-1] & (column[:, 1:] == column[:, :-1]), (1, 0))
         wider = torch.nn.functional.pad(inserted[:, :-1] & (after[:, 1:] == after[:, :-1]), (1, 0))
-        return (
+        entries = (
             where_used(matched, i * m + column),
             *(where_used(deleted & part, i * (m + 1) + column) for part in (~longer, longer)),
             *(where_used(inserted & part, after * m + j) for part in (~wider, wider)),
         )
+        return Encoded.of(entries, *faults)
 
 
 def _within(p: Recorder, ending: Expression) -> Expression:

@@ -11,7 +11,7 @@ from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.gaps import DELETED, MATCHED, gap_code, moves_of
-from semiring_struct.structures.labels import LabelCode, where_used
+from semiring_struct.structures.labels import Encoded, LabelCode, where_used
 
 
 class AlignmentPotentials(NamedTuple):
@@ -70,15 +70,16 @@ class Alignment(DynamicProgram):
         n, m = sizes["n"], sizes["m"]
         return LabelCode((n, 2), (gap_code(n, m, MATCHED), gap_code(n, m + 1, DELETED), None))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The path through the given columns; raises where they go backwards or out of range."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The path through the given columns."""
         n, m = sizes["n"], sizes["m"]
         rows, columns = prefix_mask(lengths[:, 0], n), prefix_mask(lengths[:, 1], m)
-        matched, deleted, inserted, after = moves_of(labels, rows, columns)
+        (matched, deleted, inserted, after), faults = moves_of(labels, rows, columns)
         i, j = torch.arange(n, device=labels.device), torch.arange(m, device=labels.device)
         column = labels[..., 1]
-        return (
+        entries = (
             where_used(matched, i * m + column),
             where_used(deleted, i * (m + 1) + column),
             where_used(inserted, after * m + j),
         )
+        return Encoded.of(entries, *faults)

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from semiring_struct.kernels.branching import best_heads, distinct_trees, k_best_trees
 from semiring_struct.kernels.elimination import drawn_heads, log_trees, log_trees_and_arcs
-from semiring_struct.ops import refuse_where
 from semiring_struct.structures.heads import above, arcs_of, entries_of, head_code, heads_of
 from semiring_struct.structures.kinds import LogPartition
-from semiring_struct.structures.labels import LabelCode
+from semiring_struct.structures.labels import Encoded, LabelCode
 from semiring_struct.structures.natives import Fields
 
 
@@ -73,9 +72,9 @@ class Arborescence(LogPartition):
         """The head of each node."""
         return head_code(sizes["n"] + 1)
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The arcs; raises where they are no tree."""
-        words, heads = heads_of(labels, lengths, self.single_root)
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The arcs of a tree."""
+        words, heads, faults = heads_of(labels, lengths, self.single_root)
         cycle = ~(above(arcs_of(heads, words))[:, 0] | ~words).all(-1)
-        refuse_where(cycle, "heads must form a tree: every word descends from the root")
-        return (entries_of(torch.where(words, heads, -1)),)
+        fault = cycle, "heads must form a tree: every word descends from the root"
+        return Encoded.of((entries_of(torch.where(words, heads, -1)),), *faults, fault)

@@ -8,10 +8,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, gumbel_with_maximum, prefix_mask, refuse_where
+from semiring_struct.ops import NEG_INF, gumbel_with_maximum, prefix_mask
 from semiring_struct.structures.automaton import Automaton
 from semiring_struct.structures.base import Structure
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.labels import Encoded, Fault, LabelCode, code_of, where_used
 from semiring_struct.structures.rollout import Rollout
 from semiring_struct.structures.search import Noise, follow, search
 
@@ -93,13 +93,13 @@ class Autoregressive(Structure):
         n, v = sizes["n"], sizes["v"]
         return LabelCode((n,), (code_of((torch.arange(n)[:, None].expand(n, v), torch.arange(v).expand(n, v))),))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """One entry per symbol; raises for symbols out of range, or that stand past an end or leave one out."""
-        n, v = sizes["n"], sizes["v"]
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """One entry per symbol, up to an end."""
+        (n, v), faults = (sizes["n"], sizes["v"]), list[Fault]()
         kept = prefix_mask(lengths[:, 0], n)
         if self.stop is not None:
             stopped = (labels == self.stop).long().cumsum(1) - (labels == self.stop).long()
-            refuse_where(kept & (stopped > 0) & (labels != -1), "labels past the stop symbol must be -1")
+            faults.append((kept & (stopped > 0) & (labels != -1), "labels past the stop symbol must be -1"))
             kept = kept & (stopped == 0)
-        refuse_where(kept & ((labels < 0) | (labels >= v)), f"labels must lie in 0..{v - 1} up to the end")
-        return (where_used(kept, torch.arange(n, device=labels.device) * v + labels),)
+        faults.append((kept & ((labels < 0) | (labels >= v)), f"labels must lie in 0..{v - 1} up to the end"))
+        return Encoded.of((where_used(kept, torch.arange(n, device=labels.device) * v + labels),), *faults)

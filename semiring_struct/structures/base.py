@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ProgramError, ShapeError, UnsupportedQueryError
+from semiring_struct.ops import refuse_where
 from semiring_struct.programs import (
     Described,
     Expression,
@@ -24,8 +25,8 @@ from semiring_struct.programs import (
     program_of,
 )
 from semiring_struct.programs.affine import Affine
-from semiring_struct.structures.labels import LabelCode, dense, stored
-from semiring_struct.structures.lengths import bounds_of
+from semiring_struct.structures.labels import Encoded, LabelCode, dense, stored
+from semiring_struct.structures.lengths import bounds_of, on_device
 from semiring_struct.structures.natives import Natives
 from semiring_struct.structures.shapes import Declaration
 
@@ -83,11 +84,11 @@ class Structure(Natives, Described, ABC):
         """
         return self, fields
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """Labels `(batch, *shape)` -> the entries used of each field `(batch, uses)`; `ValueError` on bad labels.
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """Labels `(batch, *shape)` -> the entries used of each field `(batch, uses)`, and the labels' faults.
 
         An entry is the flat index of a part in its field at full (untied) size, -1 for none; `lengths` is
-        `(batch, sides)`.
+        `(batch, sides)`. `Encoded.of(entries, *faults)`: a fault says which instances form no structure, and why.
         """
         raise UnsupportedQueryError(f"{type(self).__name__} defines no labels; give events")
 
@@ -151,7 +152,7 @@ class Structure(Natives, Described, ABC):
             if part is not None and have != want:
                 raise ValueError(f"{name} is tied, so its counts do not determine labels; decode with labels=True")
         batch = events[0].shape[: events[0].dim() - dims[0]]
-        flat = tuple(e.reshape(math.prod(batch), -1) for e in events)
+        flat = tuple(e.reshape(math.prod(batch), math.prod(s)) for e, s in zip(events, shapes, strict=True))
         places = tuple(e.reshape(math.prod(batch), *s) for e, s in zip(events, shapes, strict=True))
         if this.placed(places)[0] is not this:
             raise ValueError("parts are tied over places, so counts do not determine labels; decode with labels=True")
@@ -161,17 +162,22 @@ class Structure(Natives, Described, ABC):
         """The event of some labels, in the form, shapes and dtype of the log-potentials `like`.
 
         `labels (*batch, *label_shape)`, integers; what stands past a length is ignored. Raises `ValueError` for labels
-        out of range or that form no structure, `ShapeError` for a wrong shape, `TypeError` for a wrong dtype.
+        that form no structure, out of range or not, naming the first instance; `ShapeError` for a wrong shape,
+        `TypeError` for a wrong dtype.
         """
         given = tuple(like) if isinstance(like, tuple | list) else (like,)
         this = self.resolve(given)
         shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(given, this.event_dims, strict=True)]
         sizes = this.letters(shapes)
-        batch = this.label_batch(labels, sizes)
-        bounds = bounds_of(type(self).__name__, lengths, tuple(sizes[x] for x in this.sides), batch, labels.device)
-        parts = this.label_parts(labels, sizes, shapes, bounds)
+        batch, who = this.label_batch(labels, sizes), type(self).__name__
+        labels = on_device(f"{who}: labels", labels, given[0].device)
+        bounds = bounds_of(who, lengths, tuple(sizes[x] for x in this.sides), batch, labels.device)
+        found = this.label_parts(labels, sizes, shapes, bounds)
+        for bad, message in found.faults:
+            refuse_where(bad.reshape((*batch, *bad.shape[1:])), message)
         kind = given[0].dtype if given[0].dtype == torch.float64 else torch.float32
-        out = [dense(used, shape, kind).reshape(*batch, *shape) for used, shape in zip(parts, shapes, strict=True)]
+        used = zip(found.parts, shapes, strict=True)
+        out = [dense(entries, shape, kind).reshape(*batch, *shape) for entries, shape in used]
         if not isinstance(like, tuple | list):
             return out[0]
         return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
@@ -203,15 +209,18 @@ class Structure(Natives, Described, ABC):
 
     def label_parts(
         self, labels: Tensor, sizes: dict[str, int], shapes: Sequence[tuple[int, ...]], bounds: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Per field, stored in one of the `shapes`, the entries that labels use `(B, uses)`, -1 for none.
+    ) -> Encoded:
+        """What labels use of each field, stored in one of the `shapes`, and their faults, with one batch dim.
 
         `bounds (B, sides)` are the lengths.
         """
         batch = self.label_batch(labels, sizes)
         flat = labels.reshape(math.prod(batch), *labels.shape[len(batch) :]).to(torch.int64)
-        used = self.over(batch).encode(flat, sizes, bounds)
-        return tuple(stored(u, f, s) for u, f, s in zip(used, self.full_shapes(list(shapes)), shapes, strict=True))
+        found = self.over(batch).encode(flat, sizes, bounds)
+        found = found if isinstance(found, Encoded) else Encoded(found)    # plain entries: it refuses bad labels itself
+        full = self.full_shapes(list(shapes))
+        parts = tuple(stored(u, f, s) for u, f, s in zip(found.parts, full, shapes, strict=True))
+        return Encoded(parts, found.faults)
 
     def same_as(self, other: Structure) -> bool:
         """Whether both are one family with equal settings (tensors by their values)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, item_code, items_used
+from semiring_struct.structures.labels import Encoded, LabelCode, item_code, items_used
 
 
 @final
@@ -52,6 +52,7 @@ class BitVector(DynamicProgram):
         """The bits that are on."""
         return LabelCode((sizes["d"],), (item_code(sizes["d"]),), slots=sizes["d"])
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The bits named; raises where they are not in ascending order or lie past the length."""
-        return (items_used("BitVector", labels, lengths),)
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The bits named, in ascending order and below the length."""
+        used, fault = items_used("BitVector", labels, lengths)
+        return Encoded.of((used,), fault)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
-from semiring_struct.structures.labels import BLANK, code_of, where_used
+from semiring_struct.ops import prefix_mask
+from semiring_struct.structures.labels import BLANK, Encoded, code_of, where_used
 
 
 def is_binary_tree(used: Tensor, lengths: Tensor) -> Tensor:
@@ -53,27 +53,27 @@ def constituent_code(n: int, nt: int, t: int) -> tuple[tuple[Tensor, Tensor], tu
     return term, code_of((above[..., None].expand(n, n, nt), torch.arange(nt).expand(n, n, nt)))
 
 
-def constituents(labels: Tensor, nt: int, t: int, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The entries that labels `(batch, n, n)` use of root, rule, term and span of a grammar, -1 for none.
+def constituents(labels: Tensor, nt: int, t: int, lengths: Tensor) -> Encoded:
+    """The entries that labels `(batch, n, n)` use of root, rule, term and span of a grammar.
 
-    Raises `ValueError` for symbols out of range, and for spans that are no binary tree over two words or more.
+    Symbols out of range are faults, and spans that are no binary tree over two words or more.
     """
     n, symbols = labels.shape[-1], nt + t
     words, at = prefix_mask(lengths, n), torch.arange(n, device=labels.device)
     kept = words[:, :, None] & words[:, None] & (at[:, None] <= at)
     word = at[:, None] == at
     low, high = torch.where(word, nt, -1), torch.where(word, symbols, nt)
-    refuse_where(
-        kept & ((labels < low) | (labels >= high)),
-        f"labels of words lie in {nt}..{symbols - 1}, of wider spans in 0..{nt - 1}, or are -1 where there is no span",
-    )
     used = kept & (labels >= 0)
-    refuse_where(~is_binary_tree(used, lengths), "labels must mark the 2n-1 spans of one binary tree")
-    refuse_where(lengths == 1, "one word has no derivation: a nonterminal spans two words or more")
     wide, split = used & ~word, last_of_left(used)
     kids = [labels.gather(2, split), labels.gather(1, (split + 1).clamp(max=n - 1))]
     rule = where_used(wide, (labels * symbols + kids[0]) * symbols + kids[1])
     top = labels[torch.arange(len(labels), device=labels.device), 0, (lengths - 1).clamp(min=0)]
     term = where_used(words, at * t + labels.diagonal(0, 1, 2) - nt)
     span = where_used(wide, (at[:, None] * n + at) * nt + labels)
-    return where_used((lengths > 0)[:, None], top[:, None]), rule, term, span
+    named = f"labels of words lie in {nt}..{symbols - 1}, of wider spans in 0..{nt - 1}, or are -1 where no span is"
+    return Encoded.of(
+        (where_used((lengths > 0)[:, None], top[:, None]), rule, term, span),
+        (kept & ((labels < low) | (labels >= high)), named),
+        (~is_binary_tree(used, lengths), "labels must mark the 2n-1 spans of one binary tree"),
+        (lengths == 1, "one word has no derivation: a nonterminal spans two words or more"),
+    )

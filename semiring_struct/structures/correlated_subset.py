@@ -7,10 +7,9 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, item_code, items_used
+from semiring_struct.structures.labels import Encoded, LabelCode, item_code, items_used
 
 
 class SubsetPotentials(NamedTuple):
@@ -62,9 +61,9 @@ class CorrelatedSubset(DynamicProgram):
         """The items taken."""
         return LabelCode((self.k,), (item_code(sizes["n"]), None), slots=sizes["n"])
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The items named and the neighbours among them; raises where they are not ascending, or too few."""
-        used = items_used("CorrelatedSubset", labels, lengths)
-        refuse_where((used < 0).any(-1), f"CorrelatedSubset labels must name {self.k} items, none of them -1")
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The items named, in ascending order and as many as are asked for, and the neighbours among them."""
+        used, fault = items_used("CorrelatedSubset", labels, lengths)
+        few = (used < 0, f"CorrelatedSubset labels must name {self.k} items, none of them -1")
         together = used[:, 1:] == used[:, :-1] + 1
-        return used, torch.where(together, used[:, :-1], -1)
+        return Encoded.of((used, torch.where(together, used[:, :-1], -1)), fault, few)

@@ -12,7 +12,7 @@ from semiring_struct.errors import ShapeError
 from semiring_struct.ops import NEG_INF, prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
 
 
 @final
@@ -107,14 +107,14 @@ class CTC(DynamicProgram):
         frame, symbol = torch.meshgrid(torch.arange(sizes["t"]), torch.arange(sizes["v"]), indexing="ij")
         return LabelCode((sizes["t"],), (code_of((frame, symbol)),))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The cells used; raises where symbols are out of range or do not collapse to the target."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The cells used: symbols that give the target once repeats are merged and blanks dropped."""
         kept = prefix_mask(lengths[:, 0], sizes["t"])
-        refuse_where(kept & ((labels < 0) | (labels >= sizes["v"])), f"CTC symbols must lie in 0..{sizes['v'] - 1}")
+        outside = kept & ((labels < 0) | (labels >= sizes["v"])), f"CTC symbols must lie in 0..{sizes['v'] - 1}"
         before = torch.nn.functional.pad(labels[:, :-1], (1, 0), value=self.blank)
         new = kept & (labels != self.blank) & (labels != before)
-        targets, counts = (x.reshape(len(labels), -1).to(labels.device) for x in (self.targets, self.target_lengths))
+        targets = self.targets.reshape(len(labels), self.targets.shape[-1]).to(labels.device)
         wanted = torch.nn.functional.pad(targets, (0, 1)).gather(1, (new.cumsum(1) - 1).clamp(0, targets.shape[1]))
-        bad = (new & (labels != wanted)).any(1) | (new.sum(1) != counts[:, 0])
-        refuse_where(bad, "CTC labels must give the target once repeats are merged and blanks dropped")
-        return (where_used(kept, torch.arange(sizes["t"], device=labels.device) * sizes["v"] + labels),)
+        bad = (new & (labels != wanted)).any(1) | (new.sum(1) != self.target_lengths.flatten().to(labels.device))
+        used = where_used(kept, torch.arange(sizes["t"], device=labels.device) * sizes["v"] + labels)
+        return Encoded.of((used,), outside, (bad, "CTC labels give the target, repeats merged and blanks dropped"))

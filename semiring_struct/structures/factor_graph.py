@@ -7,10 +7,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import refuse_where
 from semiring_struct.programs import Expression, Recorder, largest_intermediate
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of
 
 
 @final
@@ -89,10 +88,10 @@ class FactorGraph(DynamicProgram):
             written.update(own)
         return LabelCode((len(self.variables),), tuple(fields))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """One entry of each factor; raises for values out of range."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """One entry of each factor."""
         most = torch.tensor([sizes[x] for x in self.variables], device=labels.device)
-        refuse_where((labels < 0) | (labels >= most), "labels are the values of the variables, each from 0 upwards")
+        bad = (labels < 0) | (labels >= most)
         value = dict(zip(self.variables, labels.unbind(-1), strict=True))
         entries = []
         for f in self.factors:
@@ -100,7 +99,7 @@ class FactorGraph(DynamicProgram):
             for x in f:
                 entry = entry * sizes[x] + value[x]
             entries.append(entry[:, None])
-        return tuple(entries)
+        return Encoded.of(tuple(entries), (bad, "labels are the values of the variables, each from 0 upwards"))
 
     def variable_marginals(self, marginals: Any) -> dict[str, Tensor]:
         """The distribution `(*lead, size)` of each variable, from marginals (or events) of the factors."""

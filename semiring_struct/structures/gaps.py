@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
-from semiring_struct.structures.labels import code_of
+from semiring_struct.ops import prefix_mask
+from semiring_struct.structures.labels import Fault, code_of
 
 MATCHED, DELETED = 0, 1
 
@@ -17,43 +17,49 @@ def gap_code(n: int, columns: int, kind: int) -> tuple[Tensor, Tensor]:
     return code_of((2 * i, torch.full_like(i, kind)), (2 * i + 1, j))
 
 
-def moves_of(labels: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def moves_of(
+    labels: Tensor, rows: Tensor, columns: Tensor, local: bool = False
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], tuple[Fault, ...]]:
     """The path through labels `(batch, n, 2)` that has a label in each of `rows (batch, n)`, a run of them.
 
-    `columns (batch, m)`, a run as well, are those that the path passes. Returns which rows are matched and which are
-    deleted `(batch, n)`, which columns are inserted, and after how many rows, `(batch, m)`. Raises `ValueError` where
-    the columns go backwards or out of range.
+    `columns (batch, m)`, a run as well, are those that the path passes. `local`: only those of both that lie within a
+    local alignment, labelled -1 outside it. Returns which rows are matched and which are deleted `(batch, n)`, which
+    columns are inserted, and after how many rows, `(batch, m)`; faults are columns that go backwards or out of range.
     """
+    outside: tuple[Fault, ...] = ()
+    if local:
+        rows, columns, fault = _stretch_of(labels, rows, columns)
+        outside = (fault,)
     kind, column = labels.unbind(-1)
     past = torch.where(columns, torch.arange(1, columns.shape[1] + 1, device=labels.device), 0).amax(-1, keepdim=True)
     bad = (kind < MATCHED) | (kind > DELETED) | (column < 0) | (column > past - (kind == MATCHED).to(past.dtype))
-    refuse_where(rows & bad, "labels hold [kind, column]: kind 0 (match, column < m) or 1 (delete, column <= m)")
     after = column + (kind == MATCHED).to(column.dtype)          # symbols of y used once x_i is done
     back = rows[:, 1:] & rows[:, :-1] & (column[:, 1:] < after[:, :-1])
-    refuse_where(back, "columns must not go backwards: x_i comes after what x_(i-1) has used of y")
     j = torch.arange(columns.shape[1], device=labels.device)
     matched, deleted = rows & (kind == MATCHED), rows & (kind == DELETED)
     taken = ((column[:, :, None] == j) & matched[..., None]).any(1)
     done = (after[:, :, None] <= j) & rows[..., None]            # [i, j]: x_i is done before y_j is reached
     before = rows.to(torch.uint8).argmax(-1, keepdim=True)       # the rows ahead of the run
-    return matched, deleted, columns & ~taken, before + done.sum(1)
+    faults = (
+        *outside,
+        (rows & bad, "labels hold [kind, column]: kind 0 (match, column < m) or 1 (delete, column <= m)"),
+        (back, "columns must not go backwards: x_i comes after what x_(i-1) has used of y"),
+    )
+    return (matched, deleted, columns & ~taken, before + done.sum(1)), faults
 
 
-def stretch_of(labels: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Of `rows (batch, n)` and `columns (batch, m)`, those within a local alignment, labelled -1 outside it.
-
-    Raises `ValueError` where the labelled rows are no run from one match to another.
-    """
+def _stretch_of(labels: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Fault]:
+    """Of rows and columns, those within a local alignment; the fault: labelled rows are no run from match to match."""
     kind, column = labels.unbind(-1)
     used = rows & (kind >= 0)
     first = used & ~torch.nn.functional.pad(used[:, :-1], (1, 0))
     last = used & ~torch.nn.functional.pad(used[:, 1:], (0, 1))
     outside = rows & ~used & (labels != -1).any(-1)
     bad = (first.sum(1) > 1) | (outside | (first | last) & (kind != MATCHED)).any(1)
-    refuse_where(bad, "labels of a local alignment run from one match to another, and are -1 outside")
     j = torch.arange(columns.shape[1], device=labels.device)
     start, stop = (torch.where(end, column, 0).sum(1, keepdim=True) for end in (first, last))
-    return used, columns & (j >= start) & (j <= stop) & used.any(1, keepdim=True)
+    within = columns & (j >= start) & (j <= stop) & used.any(1, keepdim=True)
+    return used, within, (bad, "labels of a local alignment run from one match to another, and are -1 outside")
 
 
 def gaps_fit(event: tuple[Tensor, ...], lengths: Tensor, local: bool) -> Tensor | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.ops import prefix_mask
+from semiring_struct.structures.labels import Fault, LabelCode, code_of, where_used
 
 
 def head_code(m: int) -> LabelCode:
@@ -16,16 +16,16 @@ def head_code(m: int) -> LabelCode:
     return LabelCode((m,), (code_of((dependent, head)),))
 
 
-def heads_of(labels: Tensor, lengths: Tensor, single_root: bool) -> tuple[Tensor, Tensor]:
-    """Which nodes are words `(batch, m)`, and their heads, 0 elsewhere; refuses heads out of range and second roots."""
+def heads_of(labels: Tensor, lengths: Tensor, single_root: bool) -> tuple[Tensor, Tensor, tuple[Fault, ...]]:
+    """Which nodes are words `(batch, m)`, and their heads, 0 elsewhere; and heads out of range and second roots."""
     root = torch.zeros_like(labels[:, :1], dtype=torch.bool)
     words = torch.cat([root, prefix_mask(lengths[:, 0], labels.shape[1] - 1)], 1)
     bad = words & ((labels < 0) | (labels > lengths))
-    refuse_where(bad, "heads must lie in 0..length (0 is the root), one per word")
+    faults: tuple[Fault, ...] = ((bad, "heads must lie in 0..length (0 is the root), one per word"),)
     if single_root:
         several = (words & (labels == 0)).sum(-1) > 1
-        refuse_where(several, "single_root=True allows one word under the root; heads name several")
-    return words, torch.where(words, labels, 0)
+        faults = *faults, (several, "single_root=True allows one word under the root; heads name several")
+    return words, torch.where(words & ~bad, labels, 0), faults
 
 
 def arcs_of(heads: Tensor, words: Tensor) -> Tensor:

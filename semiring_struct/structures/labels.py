@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import counted, operator, over_batch, prefix_mask, refuse_where, tally
+from semiring_struct.ops import counted, operator, over_batch, prefix_mask, tally
 
 BLANK = -1
 
@@ -56,6 +56,41 @@ class LabelCode:
 
     def _slots(self, slots: Tensor) -> Tensor:
         return torch.where(slots < 0, self.size, slots)
+
+
+Fault = tuple[Tensor, str]
+"""Where labels are none of a structure, boolean `(batch, ...)`, and what is asked of them."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The entries that labels use, per field `(batch, uses)`, -1 for none; and the faults of those that form nothing.
+
+    An instance with a fault uses no entry.
+    """
+
+    parts: tuple[Tensor, ...]
+    faults: tuple[Fault, ...] = ()
+
+    @staticmethod
+    def of(parts: tuple[Tensor, ...], *faults: Fault) -> Encoded:
+        """Entries of which those of instances with a fault are still to be blanked: they may be of any value."""
+        bad = flagged(faults)
+        return Encoded(parts if bad is None else tuple(torch.where(bad[:, None], BLANK, p) for p in parts), faults)
+
+    @property
+    def bad(self) -> Tensor | None:
+        """Which instances `(batch,)` have a fault; None where nothing could be wrong."""
+        return flagged(self.faults)
+
+
+def flagged(faults: tuple[Fault, ...]) -> Tensor | None:
+    """Which instances `(batch,)` have any of the faults."""
+    bad = None
+    for flags, _ in faults:
+        each = flags.flatten(1).any(1) if flags.dim() > 1 else flags
+        bad = each if bad is None else bad | each
+    return bad
 
 
 def code_of(*columns: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -109,8 +144,8 @@ def item_code(n: int) -> tuple[Tensor, Tensor]:
     return code_of((item, item))
 
 
-def items_used(who: str, labels: Tensor, lengths: Tensor) -> Tensor:
-    """The items `(batch, most)` that sorted labels name, -1 for none; raises where they are no set.
+def items_used(who: str, labels: Tensor, lengths: Tensor) -> tuple[Tensor, Fault]:
+    """The items `(batch, most)` that sorted labels name, -1 for none; and where they are no set.
 
     A set has no more items than its instance has positions: what stands in later slots is ignored.
     """
@@ -118,5 +153,5 @@ def items_used(who: str, labels: Tensor, lengths: Tensor) -> Tensor:
     used = labels >= 0
     unsorted = used[:, 1:] & ((labels[:, 1:] <= labels[:, :-1]) | ~used[:, :-1])
     bad = (labels < BLANK) | (labels >= lengths) | torch.nn.functional.pad(unsorted, (1, 0))
-    refuse_where(bad, f"{who} labels are items in ascending order, each below the length, then -1")
-    return where_used(used, labels)
+    message = f"{who} labels are items in ascending order, each below the length, then -1"
+    return where_used(used, labels), (bad, message)

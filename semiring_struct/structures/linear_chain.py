@@ -7,10 +7,10 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
 
 
 class ChainPotentials(NamedTuple):
@@ -54,11 +54,12 @@ class LinearChain(DynamicProgram):
         position, tag = torch.meshgrid(torch.arange(sizes["n"]), torch.arange(sizes["c"]), indexing="ij")
         return LabelCode((sizes["n"],), (code_of((position, tag)), None))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
         """Tags and pairs of neighbouring tags; tags past the length are ignored."""
         n, c = sizes["n"], sizes["c"]
         kept = prefix_mask(lengths[:, 0], n)
-        refuse_where(kept & ((labels < 0) | (labels >= c)), f"LinearChain tags must lie in 0..{c - 1}")
+        bad = kept & ((labels < 0) | (labels >= c))
         at = torch.arange(n, device=labels.device)
         pairs = (at[:-1] * c + labels[:, :-1]) * c + labels[:, 1:]
-        return where_used(kept, at * c + labels), where_used(kept[:, 1:], pairs)
+        used = where_used(kept, at * c + labels), where_used(kept[:, 1:], pairs)
+        return Encoded.of(used, (bad, f"LinearChain tags must lie in 0..{c - 1}"))

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from semiring_struct.errors import UnsupportedQueryError
 from semiring_struct.kernels.assignment import best_columns, k_best_columns
-from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
 from semiring_struct.structures.natives import Fields
 
 LARGEST = 16  # rows that the program over subsets of columns takes
@@ -78,15 +78,17 @@ class Matching(DynamicProgram):
         row, column = torch.meshgrid(torch.arange(sizes["n"]), torch.arange(sizes["n"]), indexing="ij")
         return LabelCode((sizes["n"],), (code_of((row, column)),))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The pairs; raises where a column is out of range or taken twice."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The pairs, each column taken once."""
         used = prefix_mask(lengths[:, 0], sizes["n"])
         bad = used & ((labels < 0) | (labels >= lengths))
-        refuse_where(bad, "Matching labels are the column of each row, in 0..length-1")
         columns = torch.where(used, labels, -1)
         twice = (columns[:, :, None] == columns[:, None, :]) & used[:, :, None]
-        refuse_where(twice.sum((1, 2)) > lengths[:, 0], "Matching labels name each column once")
-        return (_entries(columns),)
+        return Encoded.of(
+            (_entries(columns),),
+            (bad, "Matching labels are the column of each row, in 0..length-1"),
+            (twice.sum((1, 2)) > lengths[:, 0], "Matching labels name each column once"),
+        )
 
 
 def _pairs(first: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
 
 
 @final
@@ -48,14 +48,14 @@ class MonotonicAlignment(DynamicProgram):
         frame, token = torch.meshgrid(torch.arange(sizes["t"]), torch.arange(sizes["l"]), indexing="ij")
         return LabelCode((sizes["t"],), (code_of((frame, token)),))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The cells used; raises where the tokens do not run from the first to the last in steps of 0 or 1."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The cells used: the tokens run from the first to the last in steps of 0 or 1."""
         kept = prefix_mask(lengths[:, 0], sizes["t"])
         step = labels.diff(dim=1, prepend=torch.zeros_like(labels[:, :1]))
         last = labels.gather(1, (lengths[:, :1] - 1).clamp(min=0))[:, 0] + 1
         ends = torch.where(lengths[:, 0] > 0, last, 0) == lengths[:, 1]
         bad = kept & ((step < 0) | (step > 1) | (labels >= lengths[:, 1:]))
         bad = bad | (kept[:, :1] & (labels[:, :1] != 0)) | ~ends[:, None]
-        refuse_where(bad, "MonotonicAlignment labels run from token 0 to the last token in steps of 0 or 1")
         at = torch.arange(sizes["t"], device=labels.device)
-        return (where_used(kept, at * sizes["l"] + labels),)
+        fault = bad, "MonotonicAlignment labels run from token 0 to the last token in steps of 0 or 1"
+        return Encoded.of((where_used(kept, at * sizes["l"] + labels),), fault)

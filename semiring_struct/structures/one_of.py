@@ -7,10 +7,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of
 
 
 @final
@@ -41,8 +40,8 @@ class OneOf(DynamicProgram):
         option = torch.arange(sizes["k"])
         return LabelCode((), (code_of((torch.zeros_like(option), option)),))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
         """The option itself."""
         k = sizes["k"]
-        refuse_where((labels < 0) | (labels >= k), f"OneOf labels must lie in 0..{k - 1}")
-        return (labels[:, None],)
+        bad = (labels < 0) | (labels >= k)
+        return Encoded.of((labels[:, None],), (bad, f"OneOf labels must lie in 0..{k - 1}"))

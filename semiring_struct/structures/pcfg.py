@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -12,7 +13,7 @@ from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram, Structure
 from semiring_struct.structures.brackets import constituent_code, constituents
 from semiring_struct.structures.grammars import PCFGPotentials
-from semiring_struct.structures.labels import LabelCode
+from semiring_struct.structures.labels import Encoded, LabelCode
 
 
 @final
@@ -102,10 +103,10 @@ class PCFG(DynamicProgram):
         (batch, nt), n = fields[0].shape, fields[2].shape[1]
         return _FORMS[1], (*fields, fields[0].new_zeros(()).expand(batch, n, n, nt))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """Root, rules, preterminals and spans used; raises where the symbols form no derivation."""
-        root, rule, term, span = constituents(labels, sizes["a"], sizes["t"], lengths[:, 0])
-        return (root, rule, term, span) if self.spans else (root, rule, term)
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """Root, rules, preterminals and spans used by a derivation."""
+        found = constituents(labels, sizes["a"], sizes["t"], lengths[:, 0])
+        return found if self.spans else replace(found, parts=found.parts[:3])
 
 
 _FORMS = (PCFG(spans=False), PCFG(spans=True))  # not made anew: compiled graphs know them as constants

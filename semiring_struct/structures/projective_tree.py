@@ -7,11 +7,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.heads import above, arcs_of, entries_of, head_code, heads_of
-from semiring_struct.structures.labels import LabelCode
+from semiring_struct.structures.labels import Encoded, LabelCode
 
 
 @final
@@ -70,12 +69,12 @@ class ProjectiveTree(DynamicProgram):
         """The head of each node."""
         return head_code(sizes["n"] + 1)
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The arcs; raises where they are no projective tree."""
-        words, heads = heads_of(labels, lengths, self.single_root)
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The arcs of a projective tree."""
+        words, heads, faults = heads_of(labels, lengths, self.single_root)
         crossing = ~_projective(arcs_of(heads, words), words)
-        refuse_where(crossing, "heads must form a projective tree: no cycle, no crossing arcs")
-        return (entries_of(torch.where(words, heads, -1)),)
+        fault = crossing, "heads must form a projective tree: no cycle, no crossing arcs"
+        return Encoded.of((entries_of(torch.where(words, heads, -1)),), *faults, fault)
 
 
 def _projective(arcs: Tensor, words: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
 
 
 class SemiMarkovPotentials(NamedTuple):
@@ -61,23 +61,25 @@ class SemiMarkov(DynamicProgram):
         i, k, label = torch.meshgrid(*(torch.arange(sizes[x]) for x in "nwc"), indexing="ij")
         return LabelCode((sizes["n"], 2), (code_of((2 * i, k), (2 * i + 1, label)), None))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """Segments and pairs of neighbours; raises where the segments do not tile the sequence."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """Segments and pairs of neighbours; the segments tile the sequence."""
         n, w, c = (sizes[x] for x in "nwc")
         kept = prefix_mask(lengths[:, 0], n)
         width, label = labels.unbind(-1)
         starts = kept & (width >= 0)
         bad = (width >= w) | (label < 0) | (label >= c)
         bad = (starts & bad) | (kept & (width < -1))
-        refuse_where(bad, f"segments need k in 0..{w - 1} and a label in 0..{c - 1}, or k = -1 where none starts")
         at = torch.arange(n, device=labels.device)
         stop = torch.where(starts, at + width + 1, 0)
         covered = torch.nn.functional.one_hot(stop.clamp(max=n), n + 1)[..., 1:].sum(1)
         begun = torch.cat([kept[:, :1], covered[:, :-1] > 0], 1) & kept
         last = stop.amax(-1)
         untiled = (begun != starts).any(-1) | (last != lengths[:, 0]) | (covered > 1).any(-1)
-        refuse_where(untiled, "segments must tile positions 0..length-1 without gap or overlap")
         since = torch.where(starts, at, -1).cummax(-1).values    # where the segment over each position starts
         before = torch.cat([label[:, :1], label.gather(1, since.clamp(min=0))[:, :-1]], 1)
         segments = where_used(starts, (at * w + width) * c + label)
-        return segments, where_used(starts & (at > 0), (at * c + before) * c + label)
+        return Encoded.of(
+            (segments, where_used(starts & (at > 0), (at * c + before) * c + label)),
+            (bad, f"segments need k in 0..{w - 1} and a label in 0..{c - 1}, or k = -1 where none starts"),
+            (untiled, "segments must tile positions 0..length-1 without gap or overlap"),
+        )

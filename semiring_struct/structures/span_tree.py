@@ -7,11 +7,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.brackets import is_binary_tree
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
 
 
 @final
@@ -74,17 +74,18 @@ class SpanTree(DynamicProgram):
         slot = torch.arange(n * n).reshape(n, n, 1).expand(n, n, c)
         return LabelCode((n, n), (code_of((slot, torch.arange(c).expand(n, n, c))),))
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The labelled spans; raises where the spans are no binary tree over the leaves."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The labelled spans of a binary tree over the leaves."""
         n, c = sizes["n"], sizes["c"] if self.labelled else 1
         inside = prefix_mask(lengths[:, 0], n)
         kept = inside[:, :, None] & inside[:, None, :] & torch.ones(n, n, dtype=torch.bool, device=labels.device).triu()
         bad = kept & ((labels >= c) | (labels < -1))
-        refuse_where(bad, f"SpanTree labels must lie in 0..{c - 1}, or be -1 where there is no span")
         used = kept & (labels >= 0)
-        binary = is_binary_tree(used, lengths[:, 0])
-        refuse_where(~binary, "SpanTree labels must mark the 2n-1 spans of one binary tree")
-        return (where_used(used, torch.arange(n * n, device=labels.device).reshape(n, n) * c + labels),)
+        return Encoded.of(
+            (where_used(used, torch.arange(n * n, device=labels.device).reshape(n, n) * c + labels),),
+            (bad, f"SpanTree labels must lie in 0..{c - 1}, or be -1 where there is no span"),
+            (~is_binary_tree(used, lengths[:, 0]), "SpanTree labels must mark the 2n-1 spans of one binary tree"),
+        )
 
 
 _FORMS = (SpanTree(labelled=False), SpanTree(labelled=True))  # not made anew: compiled graphs know them as constants

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from semiring_struct.kernels.branching import best_heads, distinct_trees, k_best_trees
 from semiring_struct.kernels.elimination import drawn_heads, log_trees, log_trees_and_arcs
-from semiring_struct.ops import NEG_INF, prefix_mask, refuse_where
+from semiring_struct.ops import NEG_INF, prefix_mask
 from semiring_struct.structures.heads import above
 from semiring_struct.structures.kinds import LogPartition
-from semiring_struct.structures.labels import LabelCode, code_of, where_used
+from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
 from semiring_struct.structures.natives import Fields
 
 
@@ -24,7 +24,8 @@ class SpanningTree(LogPartition):
 
     Shape (after any batch dims):
         - edge: `(n, n)`; `[i, j]` with `i < j` scores the edge between i and j. The rest is ignored.
-        - event: the same. labels: `(n-1, 2)`, the edges `i, j` with `i < j`, in ascending order; -1 past the tree.
+        - event: the same. labels: `(n-1, 2)`, the edges `i, j` with `i < j`, in ascending order; -1 past the
+          tree. They are read in any order.
         - lengths count vertices, `0..n`; no vertex and one vertex have one tree, without edges.
 
     Hung up at vertex 0, a tree is an arborescence of the graph with an arc each way: every query is that of
@@ -69,19 +70,21 @@ class SpanningTree(LogPartition):
         slot = torch.where(i < j, 2 * (i * n + j), -1)
         return LabelCode((n - 1, 2), (code_of((slot, i), (torch.where(i < j, slot + 1, -1), j)),), 2 * n * n)
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The edges; raises where they form no spanning tree."""
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The edges of a spanning tree."""
         n, size = sizes["n"], lengths[:, 0]
         used = prefix_mask((size - 1).clamp(min=0), n - 1)
         i, j = labels.unbind(-1)
         bad = used & ((i < 0) | (i >= j) | (j >= lengths))
-        refuse_where(bad, "each edge is a pair of vertices i < j, both below the length; length - 1 edges are needed")
-        entry = where_used(used, i * n + j)
+        entry = where_used(used & ~bad, i * n + j)
         graph = torch.zeros((len(labels), n * n + 1), dtype=torch.bool, device=labels.device)
         graph = graph.scatter(1, torch.where(entry < 0, n * n, entry), True)[:, : n * n].reshape(-1, n, n)
         apart = ~(above(graph | graph.mT)[:, 0] | ~prefix_mask(size, n)).all(-1)
-        refuse_where(apart, "the edges must connect all vertices, without a cycle")
-        return (entry,)
+        return Encoded.of(
+            (entry,),
+            (bad, "each edge is a pair of vertices i < j, both below the length; length - 1 edges are needed"),
+            (apart, "the edges must connect all vertices, without a cycle"),
+        )
 
 
 def _both_ways(fields: Fields, lengths: Tensor) -> tuple[Tensor, Tensor]:

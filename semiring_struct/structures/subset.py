@@ -7,10 +7,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, prefix_mask, refuse_where
+from semiring_struct.ops import NEG_INF, prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
-from semiring_struct.structures.labels import LabelCode, item_code, items_used
+from semiring_struct.structures.labels import Encoded, LabelCode, item_code, items_used
 
 
 @final
@@ -69,9 +69,9 @@ class Subset(DynamicProgram):
         """The items taken."""
         return LabelCode((self.most,), (item_code(sizes["n"]),), slots=sizes["n"])
 
-    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> tuple[Tensor, ...]:
-        """The items named; raises where they are not ascending, lie past the length, or are too few."""
-        used = items_used("Subset", labels, lengths)
-        if self.k is not None:
-            refuse_where((used < 0).any(-1), f"Subset labels must name {self.k} items, none of them -1")
-        return (used,)
+    def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
+        """The items named, in ascending order and below the length, as many as are asked for."""
+        used, fault = items_used("Subset", labels, lengths)
+        if self.k is None:
+            return Encoded.of((used,), fault)
+        return Encoded.of((used,), fault, (used < 0, f"Subset labels must name {self.k} items, none of them -1"))

@@ -81,8 +81,18 @@ def test_wrong_shapes_and_kinds(validate: bool):
             d.log_prob(bad)
     with pytest.raises(ss.ShapeError):
         d.log_prob(torch.zeros(2, 5, dtype=torch.int64))
-    with pytest.raises(ValueError, match="tags must lie"):
-        d.log_prob(torch.full((2, 3), 2))
+
+
+def test_labels_of_no_structure_are_refused_by_validation_and_have_no_probability_without():
+    phi, tags = chain(3, 2).draw((2,), seed=0), torch.tensor([[0, 1, 0], [0, 2, 0]])
+    with pytest.raises(ValueError, match=r"tags must lie in 0..1 \(first at index \(1, 1\)"):
+        ss.LinearChainCRF(phi, validate_args=True).log_prob(tags)
+    with pytest.raises(ValueError, match=r"tags must lie in 0..1 \(first at index \(0, 1\)"):
+        ss.LinearChainCRF(phi, validate_args=True).log_prob(tags[1])
+    free = ss.LinearChainCRF(phi, validate_args=False)
+    assert free.log_prob(tags).isfinite().tolist() == [True, False]
+    assert free.contains(tags).tolist() == [True, False]
+    assert free.support.check(tags).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("validate", [True, False])

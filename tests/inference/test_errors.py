@@ -100,8 +100,9 @@ def test_infeasible_instances_are_named():
 def test_labels_out_of_range():
     phi = chain_potentials()
     for labels in ([[0, 1, 3, 0]] * 2, [[0, -1, 1, 0]] * 2, [[0, -100, 1, 0]] * 2):
+        assert (ss.log_prob(CHAIN, phi, torch.tensor(labels)) == -torch.inf).all()
         with pytest.raises(ValueError, match=r"label|tag"):
-            ss.log_prob(CHAIN, phi, torch.tensor(labels))
+            CHAIN.from_labels(torch.tensor(labels), phi)
     with pytest.raises(ss.ShapeError):
         ss.log_prob(CHAIN, phi, torch.zeros(2, 3, dtype=torch.long))
 

@@ -21,9 +21,9 @@ def test_round_trip() -> None:
 def test_a_hole_is_refused_by_the_index_of_its_row() -> None:
     mask = prefix_mask(torch.tensor([[2, 3], [4, 4]]), 4)
     mask[1, 0, 1] = False
-    with pytest.raises(ValueError, match=r"row \(1, 0\) has a hole"):
+    with pytest.raises(ValueError, match=r"has a hole.*first at index \(1, 0\) of \(2, 2\)"):
         lengths_from_mask(mask)
-    with pytest.raises(ValueError, match=r"row \(\) has a hole"):
+    with pytest.raises(ValueError, match="has a hole"):
         lengths_from_mask(mask[1, 0])
 
 
