@@ -90,7 +90,7 @@ class SpanningTree(LogPartition):
 def _both_ways(fields: Fields, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """An arc each way for every edge, and how many vertices there are besides vertex 0."""
     edge = fields[0]
-    upper = torch.ones_like(edge[0], dtype=torch.bool).triu(1)
+    upper = torch.ones(edge.shape[1:], dtype=torch.bool, device=edge.device).triu(1)
     arcs = torch.where(upper, edge, torch.where(upper.mT, edge.mT, NEG_INF))
     return arcs, (lengths[:, 0] - 1).clamp(min=0)
 

@@ -263,4 +263,4 @@ def _visit(job: Job, visitor: Visitor, noted: bool) -> None:
 
 def _flat(seed: Tensor, job: Job) -> Tensor:
     """The adjoint of the answer `(batch, out)` in the dtype of the fields."""
-    return seed.detach().to(job.fields[0].dtype).reshape(seed.shape[0], -1).contiguous()
+    return seed.detach().to(job.fields[0].dtype).reshape(seed.shape[0], math.prod(seed.shape[1:])).contiguous()

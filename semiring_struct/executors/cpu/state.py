@@ -17,9 +17,9 @@ _WORD = np.int64(0)
 _WIDE = np.float64(0)
 
 
-def address(x: np.ndarray) -> int:
-    """Where an array lies."""
-    return x.__array_interface__["data"][0]
+def address(x: np.ndarray | Tensor) -> int:
+    """Where an array or a tensor lies."""
+    return x.data_ptr() if isinstance(x, Tensor) else x.__array_interface__["data"][0]
 
 
 class State:

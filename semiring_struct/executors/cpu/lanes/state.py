@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -19,6 +18,7 @@ from semiring_struct.executors.cpu.encode import encode, in_place
 from semiring_struct.executors.cpu.lanes.vectors import turn_away, turn_in
 from semiring_struct.executors.cpu.native import ahead, cast, exact, pointer
 from semiring_struct.executors.cpu.sheets import fill
+from semiring_struct.executors.cpu.state import address
 from semiring_struct.ops import borrow, give_back
 from semiring_struct.programs import Program
 
@@ -36,10 +36,6 @@ ADDRESS, BYTES, SIZE, START, SLOPE, IN_PLACE, ENTRY = range(7)
 
 LINE = 64  # bytes of a line of memory
 _WORD, _WIDE = np.int64(0), np.float64(0)
-
-
-def _address(x: Any) -> int:
-    return x.data_ptr() if isinstance(x, Tensor) else x.__array_interface__["data"][0]
 
 
 @lru_cache(maxsize=256)
@@ -84,10 +80,10 @@ class State:
         )
         self.arena, filled = borrow(length), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
         self.words = np.zeros(WORDS, dtype=np.int64)
-        self.words[slots] = offsets + _address(self.arena)
+        self.words[slots] = offsets + address(self.arena)
         held = {BANK: bank, FILLED: filled, KEPT: charts, LENGTHS: lengths, VALUE: value, SEED: seed}
         for slot, buffer in held.items():
-            self.words[slot] = 0 if buffer is None else _address(buffer)
+            self.words[slot] = 0 if buffer is None else address(buffer)
         for slot, word in (
             (BATCH, batch), (BANKS, len(fields)), (SIDES, lengths.shape[1]), (OUT, out),
             (PRESENT, -1), (OPENED, -1), (BACK, len(slopes) > 0),
