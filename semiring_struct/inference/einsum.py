@@ -53,7 +53,7 @@ def einsum(equation: str, *operands: Tensor, semiring: Semiring | None = None) -
     flat = []
     for i, x in zip(letters, operands, strict=True):
         event = x.shape[x.dim() - len(i) :]
-        flat.append(x.expand(*batch, *event).reshape(math.prod(batch), *event))
+        flat.append(x.expand((*batch, *event)).reshape((math.prod(batch), *event)))
     lengths = torch.empty((math.prod(batch), 0), dtype=torch.int64, device=flat[0].device)
     source = _source(equation.replace(" ", ""))
     if semiring.reduction is not None:

@@ -173,7 +173,7 @@ def _whole(door: Door, events: tuple[Tensor, ...]) -> list[Tensor]:
     leads = [e.shape[: e.dim() - len(shape)] for e, shape in zip(events, door.events, strict=True)]
     batch = torch.broadcast_shapes(door.batch, *leads)
     kind = door.fields[0].dtype
-    return [e.detach().to(kind).expand(*batch, *shape) for e, shape in zip(events, door.events, strict=True)]
+    return [e.detach().to(kind).expand((*batch, *shape)) for e, shape in zip(events, door.events, strict=True)]
 
 
 def _counts(given: list[Tensor], inner: Door) -> Tensor:

@@ -156,7 +156,7 @@ class Structure(Natives, Described, ABC):
         places = tuple(e.reshape(math.prod(batch), *s) for e, s in zip(events, shapes, strict=True))
         if this.placed(places)[0] is not this:
             raise ValueError("parts are tied over places, so counts do not determine labels; decode with labels=True")
-        return code.read(flat).reshape(*batch, *code.shape)
+        return code.read(flat).reshape((*batch, *code.shape))
 
     def from_labels(self, labels: Tensor, like: Any, lengths: Any = None) -> Any:
         """The event of some labels, in the form, shapes and dtype of the log-potentials `like`.
@@ -177,7 +177,7 @@ class Structure(Natives, Described, ABC):
             refuse_where(bad.reshape((*batch, *bad.shape[1:])), message)
         kind = given[0].dtype if given[0].dtype == torch.float64 else torch.float32
         used = zip(found.parts, shapes, strict=True)
-        out = [dense(entries, shape, kind).reshape(*batch, *shape) for entries, shape in used]
+        out = [dense(entries, shape, kind).reshape((*batch, *shape)) for entries, shape in used]
         if not isinstance(like, tuple | list):
             return out[0]
         return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)

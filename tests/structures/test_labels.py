@@ -49,6 +49,7 @@ def test_every_event_comes_back(family: Family):
     assert all(torch.equal(a[:, 0], b) for a, b in zip(fields(again), fields(events), strict=True))
     single = family.structure.from_labels(labels[0], like)
     assert all(torch.equal(a, b[0]) for a, b in zip(fields(single), fields(events), strict=True))
+    assert torch.equal(family.structure.to_labels(single), labels[0])
 
 
 @pytest.mark.parametrize("family", [family for family in SIDED if family in untied], ids=str)
