@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.machine import Job, Machine, choose
-from semiring_struct.ops import operator, over_batch
+from semiring_struct.ops import constant, operator, over_batch
 from semiring_struct.programs import Program, Writer, attributes, made, program_of, rebuilt
 from semiring_struct.semirings import Reduction
 
@@ -34,12 +34,12 @@ def description_of(reduction: Reduction) -> str:
     return _described(type(reduction), *[getattr(reduction, name) for name in names])
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _setting_names(kind: type[Reduction]) -> tuple[str, ...] | None:
     return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _described(kind: type[Reduction], *values: object) -> str:
     try:
         return _text(kind, *values)
@@ -53,7 +53,7 @@ def _text(kind: type[Reduction], *values: object) -> str:
     return Writer(shapes=False).text(kind, dict(zip(_setting_names(kind) or (), values, strict=True)))
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _description_of_other(reduction: Reduction) -> str:
     return Writer(shapes=False).text_or_itself(reduction, attributes(reduction), (id(reduction),))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from semiring_struct import executors
 from semiring_struct.errors import ShapeError
 from semiring_struct.inference.partition import seed_of, unbound
+from semiring_struct.ops import constant
 from semiring_struct.programs import Program, Recorder, Source, Writer, finish, program_of
 from semiring_struct.semirings import LogSemiring, Semiring
 
@@ -30,7 +31,7 @@ class Contraction(Source):
         return finish(recorder, recorder.einsum(self.equation, *recorder.inputs()), lengths)
 
 
-@torch.compiler.assume_constant_result
+@constant
 @lru_cache(maxsize=256)
 def _source(equation: str) -> str:
     return Writer().text(Contraction, {"equation": equation})

@@ -7,7 +7,7 @@ from .logspace import NEG_INF, log1mexp, log_softmax, logaddexp, logcumsumexp, l
 from .mask import lengths_from_mask, masked, prefix_mask
 from .memory import borrow, empty, give_back, release, zeros
 from .noise import exponential, gumbel, gumbel_with_maximum, new_seed, uniform, uniform_at
-from .operators import operator, over_batch, untracked
+from .operators import constant, operator, over_batch, untracked
 from .refuse import known_all, refuse_where
 from .segment import segment_argmin, segment_logsumexp, segment_max
 from .select import counted, max_value, one_hot_argmax, tally, top_values
@@ -16,7 +16,7 @@ from .stated import Pullback, stated
 
 __all__ = [
     "NEG_INF", "ActiveSet", "Gaussian", "Gumbel", "Logistic", "NegativeExponential", "Pullback", "SumOfGamma",
-    "Utility", "active_set", "borrow", "capped", "clipped", "counted", "empty", "entmax", "exponential",
+    "Utility", "active_set", "borrow", "capped", "clipped", "constant", "counted", "empty", "entmax", "exponential",
     "exponential_up_to_one", "give_back", "gumbel", "gumbel_with_maximum", "hull_weights", "known_all",
     "lengths_from_mask", "log1mexp", "log_softmax", "logaddexp", "logcumsumexp", "logistic", "logsumexp", "masked",
     "max_value", "new_seed", "one_hot_argmax", "operator", "over_batch", "prefix_mask", "refuse_where", "release",

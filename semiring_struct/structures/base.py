@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ProgramError, ShapeError, UnsupportedQueryError
-from semiring_struct.ops import refuse_where
+from semiring_struct.ops import constant, refuse_where
 from semiring_struct.programs import (
     Described,
     Expression,
@@ -116,7 +116,7 @@ class Structure(Natives, Described, ABC):
     def field_names(self) -> tuple[str, ...]:
         return tuple(self.shapes) if self.shapes else tuple(f"field{i}" for i in range(len(self.event_dims)))
 
-    @torch.compiler.assume_constant_result
+    @constant
     def letters(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
         """The sizes of the letters for event shapes; without declared shapes, `n` is the first field's first size."""
         for name, shape, rank in zip(self.field_names, shapes, self.event_dims, strict=True):
@@ -126,7 +126,7 @@ class Structure(Natives, Described, ABC):
             return {"n": shapes[0][0] if shapes[0] else 1}
         return self.declaration.solve(type(self).__name__, shapes)
 
-    @torch.compiler.assume_constant_result
+    @constant
     def full_shapes(self, shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """The declared event shapes that belong to stored ones: the same but for tied dims of size 1."""
         if self.declaration is None:
@@ -182,7 +182,7 @@ class Structure(Natives, Described, ABC):
             return out[0]
         return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
 
-    @torch.compiler.assume_constant_result
+    @constant
     def label_shape(self, sizes: dict[str, int]) -> tuple[int, ...] | None:
         """The shape of the labels of one instance, None where there are none; known once a code has been built."""
         known = vars(self).setdefault("_label_shapes", {})
@@ -267,7 +267,7 @@ class DynamicProgram(Structure, Source):
         """
         return self._handle()
 
-    @torch.compiler.assume_constant_result
+    @constant
     def _handle(self) -> str:
         return self._own_handle
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import final
 
-import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
+from semiring_struct.ops import constant
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram, Structure
 from semiring_struct.structures.brackets import constituent_code, constituents
@@ -58,7 +58,7 @@ class PCFG(DynamicProgram):
         """Settle by the number of fields whether spans score."""
         return _FORMS[len(fields) == 4]
 
-    @torch.compiler.assume_constant_result
+    @constant
     def letters(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
         """As declared; and every symbol is a nonterminal or a preterminal."""
         sizes = super().letters(shapes)

@@ -18,8 +18,8 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="semiring_struct")
 
 
-# threads do not survive a fork, so a child starts its own
-os.register_at_fork(after_in_child=_pool.cache_clear)
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork, so a child starts its own; Windows has none
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def threads_for(batch: int, small: bool) -> int:
