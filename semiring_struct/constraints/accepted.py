@@ -77,6 +77,10 @@ class AcceptedChain(DynamicProgram):
         """The potentials are fields as they are."""
         return parts[:2]
 
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """An automaton that accepts no string of this length."""
+        return self.automaton.refusal(lengths[0])
+
     def label_code(self, sizes: dict[str, int]) -> LabelCode | None:
         """That of chains."""
         return LinearChain().label_code(sizes)
@@ -146,6 +150,10 @@ class AcceptedSubset(DynamicProgram):
     ) -> tuple[Tensor, ...]:
         """The items are a field as they are."""
         return parts[:1]
+
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """Fewer items than a subset has, or an automaton that accepts no string of this length."""
+        return self.subset.infeasible_hint(sizes, lengths, instance) or self.automaton.refusal(lengths[0])
 
     def label_code(self, sizes: dict[str, int]) -> LabelCode | None:
         """That of subsets."""

@@ -34,15 +34,17 @@ class HMM(StructDistribution):
     """The posterior over the hidden states of a hidden Markov model, given its observations.
 
     `initial (*batch, c)`, `transition (*batch, c, c)` [from, to], `emission (*batch, c, v)` and `observations
-    (*batch, n)` as in `hmm`, which normalises the scores and raises the errors. Keeps only the chain potentials that
-    follow from them; `log_partition()` is the log-probability of the observations.
+    (*batch, n)` as in `hmm`, which normalises the scores and raises the errors; those past `lengths` are ignored, a
+    padding of -1 too. Keeps only the chain potentials that follow from them; `log_partition()` is the log-probability
+    of the observations.
     """
 
     def __init__(
-        self, initial: Tensor, transition: Tensor, emission: Tensor, observations: Tensor, lengths: Any = None,
+        self, initial: Tensor, transition: Tensor, emission: Tensor, observations: Any, lengths: Any = None,
         validate_args: bool | None = None,
     ):  # fmt: skip
-        super().__init__(LinearChain(), hmm(initial, transition, emission, observations), lengths, validate_args)
+        phi = hmm(initial, transition, emission, observations, lengths)
+        super().__init__(LinearChain(), phi, lengths, validate_args)
 
 
 class SemiMarkovCRF(StructDistribution):

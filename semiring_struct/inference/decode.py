@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct.errors import InfeasibleError, UnsupportedQueryError
+from semiring_struct.errors import UnsupportedQueryError
 from semiring_struct.executors import Code
 from semiring_struct.inference.door import Door, open_door, pull_back
+from semiring_struct.inference.infeasible import refuse_infeasible
 from semiring_struct.inference.oracles import (
     best_events,
     best_parts,
@@ -20,11 +21,10 @@ from semiring_struct.inference.oracles import (
     drawn_parts,
     k_best_parts,
     listed_parts,
-    meets,
     number_of_structures,
     searched_parts,
 )
-from semiring_struct.ops import NEG_INF, known_all, refuse_where
+from semiring_struct.ops import NEG_INF, known_all
 from semiring_struct.ops import score as score_of
 from semiring_struct.structures import LabelCode, Structure, dense
 from semiring_struct.types import Beam, DistinctSamples, TopK
@@ -161,15 +161,14 @@ def _check_count(k: int, who: str) -> None:
 
 
 def _check_feasible(door: Door, feasible: Tensor) -> None:
-    """Paths are laid out `(*lead, B)`; the message names the instance, and a query that would tell beforehand."""
+    """Paths are laid out `(*lead, B)`."""
     if known_all(feasible):
         return
     each = feasible.reshape(-1, *door.batch).all(0) if feasible.numel() else feasible
-    what = "an instance has no structure of finite score"
-    if door.structure.offers("log_probs"):
-        what = "choices made one by one led an instance to a dead end"   # others may not
-    test = ", or test max_score for -inf first" if meets(door.structure, "best") else ""
-    refuse_where(~each, f"{type(door.structure).__name__}: {what}; allow more parts{test}", InfeasibleError)
+    if door.structure.offers("log_probs"):                    # other choices may lead on
+        refuse_infeasible(door, each, "choices made one by one led an instance to a dead end")
+    else:
+        refuse_infeasible(door, each)
 
 
 def _for_labels(door: Door, labels: bool) -> tuple[Door, LabelCode | None]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semiring_struct.inference import argmax, score
 from semiring_struct.inference.door import Door, open_door
+from semiring_struct.inference.fields import as_lengths
 from semiring_struct.ops import NEG_INF, Gumbel, Utility, stated
 from semiring_struct.structures import Structure
 
@@ -62,11 +63,14 @@ def _decoded(
     generator: torch.Generator | None,
 ) -> tuple[Door, tuple[Tensor, ...], list[Tensor]]:  # fmt: skip
     """Best events `(samples, *batch, ...)` of utilities, and the utilities, differentiable in the potentials."""
-    if not isinstance(samples, int) or samples < 1:
-        raise ValueError(f"perturbed needs samples >= 1; got {samples!r}")
+    if not isinstance(noise, Utility):
+        raise TypeError(f"perturbed needs noise such as Gumbel(scale); got {noise!r}. A number of draws is samples=")
+    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+        raise ValueError(f"perturbed needs an integer samples >= 1; got {samples!r}")
     door = open_door(structure, log_potentials, lengths)
     drawn = [noise.draw(f.expand(samples, *f.shape), generator=generator) for f in door.fields]
-    events = argmax(structure, door.pack(drawn), lengths=_repeat(lengths, samples))
+    bounds = as_lengths(side.reshape(door.batch).expand(samples, *door.batch) for side in door.lengths.unbind(-1))
+    events = argmax(structure, door.pack(drawn), lengths=bounds)
     return door, door.unpack(events, "events"), drawn
 
 
@@ -74,12 +78,3 @@ def _score(noise: Utility, theta: Tensor, utilities: Tensor) -> Tensor:
     """The score of finite entries, 0 for forbidden ones."""
     free = theta > NEG_INF
     return torch.where(free, noise.score(torch.where(free, theta, 0.0), torch.where(free, utilities, 0.0)), 0.0)
-
-
-def _repeat(lengths: Any, samples: int) -> Any:
-    """Lengths (or masks) for every sample."""
-    if lengths is None:
-        return None
-    if isinstance(lengths, tuple | list):
-        return tuple(_repeat(each, samples) for each in lengths)
-    return lengths.expand(samples, *lengths.shape)

@@ -9,12 +9,13 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from semiring_struct.errors import InfeasibleError, UnsupportedQueryError
+from semiring_struct.errors import UnsupportedQueryError
 from semiring_struct.inference import marginals
 from semiring_struct.inference.door import open_door, refuse_infinite
 from semiring_struct.inference.fields import map_fields
+from semiring_struct.inference.infeasible import refuse_infeasible
 from semiring_struct.inference.projection import project
-from semiring_struct.ops import NEG_INF, capped, clipped, exponential_up_to_one, logistic, prefix_mask, refuse_where
+from semiring_struct.ops import NEG_INF, capped, clipped, exponential_up_to_one, logistic, prefix_mask
 from semiring_struct.ops.capped import Response
 from semiring_struct.structures import BitVector, OneOf, Structure, Subset
 
@@ -131,6 +132,5 @@ def _items(structure: Structure, utilities: Any, lengths: Any, response: Respons
     if total < 0:
         return door.pack([torch.where(item == NEG_INF, 0.0, response(torch.where(item == NEG_INF, 0.0, item) - shift))])
     if not at_most:
-        short = (item > NEG_INF).sum(-1) < total
-        refuse_where(short, f"{type(structure).__name__}: an instance has fewer than {total} items", InfeasibleError)
+        refuse_infeasible(door, (item > NEG_INF).sum(-1) >= total)
     return door.pack([capped(item - shift, response, total, at_most).to(item.dtype)])

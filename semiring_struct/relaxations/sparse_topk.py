@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semiring_struct.errors import InfeasibleError
 from semiring_struct.inference import score, topk
+from semiring_struct.inference.door import open_door
 from semiring_struct.inference.fields import map_fields
+from semiring_struct.inference.infeasible import refuse_infeasible
 from semiring_struct.inference.partition import double
-from semiring_struct.ops import NEG_INF, refuse_where, sparsemax
+from semiring_struct.ops import NEG_INF, known_all, sparsemax
 from semiring_struct.structures import Structure
 from semiring_struct.types import Potentials
 
@@ -44,9 +45,8 @@ def topk_sparsemax(structure: Structure, log_potentials: Any, k: int, lengths: A
     """
     given = double(structure, log_potentials)
     best = topk(structure, given, k, lengths)
-    refuse_where(
-        ~best.valid[0], f"{type(structure).__name__}: an instance has no structure of finite score", InfeasibleError
-    )
+    if not known_all(best.valid[0]):
+        refuse_infeasible(open_door(structure, log_potentials, lengths), best.valid[0])
     scores = torch.where(best.valid, score(structure, given, best.events), NEG_INF)
     weights = sparsemax(scores, 0)
     first = log_potentials if isinstance(log_potentials, Tensor) else log_potentials[0]

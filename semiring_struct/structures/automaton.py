@@ -46,6 +46,12 @@ class Automaton:
             rows.append(self.allowed(states, rows[-1], stop).any(-1))
         return torch.stack(rows)
 
+    def refusal(self, length: int, stop: int | None = None) -> str | None:
+        """What to say where no sequence of this length, or ended before by `stop`, is accepted; None where one is."""
+        if bool(self.completable(length, stop)[-1, 0]):
+            return None
+        return f"the automaton accepts no sequence {'within' if stop is not None else 'of'} {length} symbols"
+
     def allowed(self, states: Tensor, completable: Tensor, stop: int | None) -> Tensor:
         """Which symbols may follow: `(rows, v)`, for the rows' states `(rows)`.
 

@@ -103,3 +103,7 @@ class Autoregressive(Structure):
             kept = kept & (stopped == 0)
         faults.append((kept & ((labels < 0) | (labels >= v)), f"labels must lie in 0..{v - 1} up to the end"))
         return Encoded.of((where_used(kept, torch.arange(n, device=labels.device) * v + labels),), *faults)
+
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """An automaton that accepts nothing so short."""
+        return None if self.automaton is None else self.automaton.refusal(lengths[0], self.stop)

@@ -103,6 +103,13 @@ class Structure(Natives, Described, ABC):
         """
         return None
 
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """Why an instance of these lengths has no structure whatever its potentials, and what to do; None if it may.
+
+        It goes into the message of `InfeasibleError`. `instance`: its place in the batch, for tensors that are held.
+        """
+        return None
+
     @property
     def event_dims(self) -> tuple[int, ...]:
         """`event_dim` as a tuple, one entry per field."""

@@ -57,6 +57,11 @@ class CorrelatedSubset(DynamicProgram):
             taken[i + 1, 1:] = either * item[i]
         return left[p.length, -1] + taken[p.length, -1]
 
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """Fewer items than a subset has."""
+        few = lengths[0] < self.k
+        return f"a subset of k={self.k} does not fit {lengths[0]} items; take a smaller k" if few else None
+
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
         """The items taken."""
         return LabelCode((self.k,), (item_code(sizes["n"]), None), slots=sizes["n"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -12,7 +12,9 @@ from semiring_struct.errors import ShapeError
 from semiring_struct.ops import NEG_INF, prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
+from semiring_struct.structures.frames import frame_faults, too_few_frames
 from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
+from semiring_struct.structures.lengths import integers
 
 
 @final
@@ -43,11 +45,11 @@ class CTC(DynamicProgram):
     sides = ("t",)
     uses_parts_once = True
 
-    def __init__(self, targets: Tensor, target_lengths: Tensor | None = None, blank: int = 0):
+    def __init__(self, targets: Tensor, target_lengths: Any = None, blank: int = 0):
         if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.dim() < 1:
             raise TypeError(f"CTC takes targets as an integer tensor (*batch, l); got {targets!r}")
         full = targets.shape[-1]
-        counts = targets.new_full(targets.shape[:-1], full) if target_lengths is None else target_lengths
+        counts = integers("CTC: target_lengths", full if target_lengths is None else target_lengths)
         refuse_where((counts < 0) | (counts > full), f"CTC: target_lengths must lie in 0..{full}")
         self.targets, self.target_lengths, self.blank = targets, counts, blank
 
@@ -110,11 +112,9 @@ class CTC(DynamicProgram):
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
         """The cells used: symbols that give the target once repeats are merged and blanks dropped."""
         kept = prefix_mask(lengths[:, 0], sizes["t"])
-        outside = kept & ((labels < 0) | (labels >= sizes["v"])), f"CTC symbols must lie in 0..{sizes['v'] - 1}"
-        before = torch.nn.functional.pad(labels[:, :-1], (1, 0), value=self.blank)
-        new = kept & (labels != self.blank) & (labels != before)
-        targets = self.targets.reshape(len(labels), self.targets.shape[-1]).to(labels.device)
-        wanted = torch.nn.functional.pad(targets, (0, 1)).gather(1, (new.cumsum(1) - 1).clamp(0, targets.shape[1]))
-        bad = (new & (labels != wanted)).any(1) | (new.sum(1) != self.target_lengths.flatten().to(labels.device))
         used = where_used(kept, torch.arange(sizes["t"], device=labels.device) * sizes["v"] + labels)
-        return Encoded.of((used,), outside, (bad, "CTC labels give the target, repeats merged and blanks dropped"))
+        return Encoded.of((used,), *frame_faults(labels, kept, sizes["v"], self.targets, self.target_lengths, self.blank))
+
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """Frames needed and given, where these are too few."""
+        return too_few_frames(self.targets, self.target_lengths, instance, lengths[0])

@@ -41,3 +41,9 @@ class DTW(DynamicProgram):
                 + path.antidiagonal(d + 1, low + 1, high + 1)
             )
         return path[p.lengths[0], p.lengths[1]]
+
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """One side alone is empty."""
+        rows, columns = lengths
+        one = bool(rows) != bool(columns)
+        return f"no path leads through {rows} rows and {columns} columns; leave the instance out" if one else None

@@ -48,21 +48,22 @@ def _movable(what: str, x: Tensor, device: torch.device) -> Tensor:
 
 def integers(what: str, given: Any) -> Tensor:
     """A tensor from what may stand for integers or booleans: a tensor, an array, a number or a (nested) list."""
-    if isinstance(given, Tensor):
-        return given
-    if not isinstance(given, int | list | np.ndarray | np.integer | np.bool_):
-        raise TypeError(f"{what} must be integers, as a tensor, an array or a list; got {type(given).__name__}")
-    try:
-        out = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{what} must be integers, in lists of one size; {error}") from None
-    return out if out.numel() else out.to(torch.int64)
+    out = given
+    if not isinstance(given, Tensor):
+        if not isinstance(given, int | list | np.ndarray | np.integer | np.bool_):
+            raise TypeError(f"{what} must be integers, as a tensor, an array or a list; got {type(given).__name__}")
+        try:
+            out = torch.as_tensor(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"{what} must be integers, in lists of one size; {error}") from None
+        out = out if out.numel() else out.to(torch.int64)
+    if out.is_floating_point() or out.is_complex():
+        raise TypeError(f"{what} must be integers; got {out.dtype}")
+    return out
 
 
 def _one_length(who: str, lengths: Any, n: int, batch: tuple[int, ...], device: torch.device) -> Tensor:
-    x = _movable(f"{who}: lengths", integers(f"{who}: lengths, or a boolean mask,", lengths), device)
-    if x.is_floating_point() or x.is_complex():
-        raise TypeError(f"{who}: lengths must be integers or a boolean mask; got {x.dtype}")
+    x = _movable(f"{who}: lengths", integers(f"{who}: lengths (or a boolean mask)", lengths), device)
     if x.dtype == torch.bool or (x.dim() == len(batch) + 1 and x.shape[-1] == n):
         x = lengths_from_mask(_mask(who, x, n))
     try:

@@ -86,5 +86,9 @@ class LowRankPCFG(DynamicProgram):
             as_right[b, n - 1 - w] = (inner[:, None] * right[:nt].T).sum(-1)
         return (label[p.length - 1] * root).sum(-1)
 
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """One word."""
+        return "one word has no derivation: a nonterminal spans two words or more" if lengths[0] == 1 else None
+
 
 _FORMS = (LowRankPCFG(spans=False), LowRankPCFG(spans=True))  # not made anew: compiled graphs know them as constants

@@ -43,6 +43,13 @@ class MonotonicAlignment(DynamicProgram):
             total[i + 1, 1:] = (total[i, 1:] + total[i, :-1]) * score[i]
         return total[p.lengths[0], p.lengths[1]]
 
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """Frames that are too few for the tokens, or that have none to be on."""
+        frames, tokens = lengths
+        if tokens <= frames and (tokens or not frames):
+            return None
+        return f"every token needs a frame and every frame a token, and there are {frames} frames, {tokens} tokens"
+
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
         """Frame `i` on token `j` writes `j` into slot `i`."""
         frame, token = torch.meshgrid(torch.arange(sizes["t"]), torch.arange(sizes["l"]), indexing="ij")

@@ -91,6 +91,10 @@ class PCFG(DynamicProgram):
             left[a, w] = right[b, n - 1 - w] = inner * span[0].diagonal(w).T if span else inner
         return (left[0, p.length - 1] * root).sum(-1)
 
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """One word."""
+        return "one word has no derivation: a nonterminal spans two words or more" if lengths[0] == 1 else None
+
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
         """A span writes its nonterminal into slot `(i, j)`, a word its preterminal into `(i, i)`."""
         term, span = constituent_code(sizes["n"], sizes["a"], sizes["t"])

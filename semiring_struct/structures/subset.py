@@ -65,6 +65,11 @@ class Subset(DynamicProgram):
         feasible = (item > NEG_INF).sum(-1) >= self.k
         return feasible, torch.where(feasible[:, None], order, -1)
 
+    def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
+        """Fewer items than a subset has."""
+        few = self.k is not None and lengths[0] < self.k
+        return f"a subset of k={self.k} does not fit {lengths[0]} items; take a smaller k, or at_most" if few else None
+
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
         """The items taken."""
         return LabelCode((self.most,), (item_code(sizes["n"]),), slots=sizes["n"])

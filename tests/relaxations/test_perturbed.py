@@ -108,6 +108,24 @@ def test_numbers_of_samples_are_checked():
             relaxations.perturbed(ss.OneOf(), torch.zeros(3), samples=samples)  # type: ignore[arg-type]
 
 
+def test_a_number_in_the_place_of_noise_is_refused():
+    for wrong in (4, None, torch.zeros(3), Gumbel):
+        with pytest.raises(TypeError, match=r"needs noise such as Gumbel\(scale\).*draws is samples="):
+            relaxations.perturbed(ss.Subset(2), torch.zeros(2, 5), wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="needs noise"):
+        relaxations.perturbed_loss(ss.Subset(1), torch.zeros(2), torch.eye(2)[0], 4)  # type: ignore[arg-type]
+
+
+def test_lengths_in_any_form():
+    phi, tree = torch.randn(2, 3, 3), ss.SpanTree()
+    answers = [
+        relaxations.perturbed(tree, phi, samples=3, lengths=lengths, generator=seeded(0))
+        for lengths in (torch.tensor([3, 1]), [3, 1], torch.tensor([[1, 1, 1], [1, 0, 0]]))
+    ]
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
+    assert torch.equal(answers[0].sum((1, 2)), torch.tensor([5.0, 1.0]))
+
+
 @pytest.mark.statistical
 @pytest.mark.parametrize("law", [Gumbel(0.8), Gaussian(1.3), Logistic(0.6), NegativeExponential()], ids=repr)
 def test_scores_are_the_derivatives_of_log_densities(law: Utility):

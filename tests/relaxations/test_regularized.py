@@ -102,7 +102,7 @@ def test_refusals() -> None:
     for entropy in (CategoricalEntropy(), BinaryEntropy()):
         with pytest.raises(ss.UnsupportedQueryError, match=r"ExponentialFamily\(\).*Euclidean\(\)"):
             regularized_argmax(ss.ProjectiveTree(), u, entropy)
-    with pytest.raises(ss.InfeasibleError, match="fewer than 5"):
+    with pytest.raises(ss.InfeasibleError, match="k=5 does not fit 4 items"):
         regularized_argmax(ss.Subset(5), u, Euclidean())
     with pytest.raises(ValueError, match="temperature above 0"):
         regularized_argmax(ss.OneOf(), u, Euclidean(), 0.0)
