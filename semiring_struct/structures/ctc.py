@@ -113,7 +113,7 @@ class CTC(DynamicProgram):
         """The cells used: symbols that give the target once repeats are merged and blanks dropped."""
         kept = prefix_mask(lengths[:, 0], sizes["t"])
         used = where_used(kept, torch.arange(sizes["t"], device=labels.device) * sizes["v"] + labels)
-        return Encoded.of((used,), *frame_faults(labels, kept, sizes["v"], self.targets, self.target_lengths, self.blank))
+        return Encoded.of((used,), *frame_faults(labels, kept, sizes, self.targets, self.target_lengths, self.blank))
 
     def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:
         """Frames needed and given, where these are too few."""

@@ -14,9 +14,10 @@ from semiring_struct.structures.labels import Fault
 
 
 def frame_faults(
-    labels: Tensor, kept: Tensor, v: int, targets: Tensor, counts: Tensor, blank: int
+    labels: Tensor, kept: Tensor, sizes: dict[str, int], targets: Tensor, counts: Tensor, blank: int
 ) -> tuple[Fault, ...]:
     """Where `labels (batch, t)`, as far as `kept`, are no symbols, or do not give the target."""
+    v = sizes["v"]
     targets, counts = (x.to(labels.device) for x in _rows(targets, counts))
     new = kept & (labels != blank) & (labels != pad(labels[:, :-1], (1, 0), value=blank))
     wanted = pad(targets, (0, 1)).gather(1, (new.cumsum(1) - 1).clamp(0, targets.shape[1]))
