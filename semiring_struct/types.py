@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
 Potentials = Any
 """Log-potentials or an event: one tensor, or a (named) tuple of tensors, one per field."""
 
+_Kind = TypeVar("_Kind", bound=type)
 
+
+def storable(kind: _Kind) -> _Kind:
+    """Let `torch.load(weights_only=True)` rebuild a named tuple, which holds tensors and runs no code."""
+    torch.serialization.add_safe_globals([kind])
+    return kind
+
+
+@storable
 class TopK(NamedTuple):
     """The k best: `scores (k, *batch)` descending, `events (k, *batch, ...)`, `valid (k, *batch)`.
 
@@ -21,6 +31,7 @@ class TopK(NamedTuple):
     valid: Tensor
 
 
+@storable
 class Beam(NamedTuple):
     """What a beam search found: `log_probs (k, *batch)` descending, `events (k, *batch, ...)`, `valid (k, *batch)`.
 
@@ -32,6 +43,7 @@ class Beam(NamedTuple):
     valid: Tensor
 
 
+@storable
 class DistinctSamples(NamedTuple):
     """k draws without replacement, first drawn first.
 
@@ -50,6 +62,7 @@ class DistinctSamples(NamedTuple):
         return self.log_probs > -float("inf")
 
 
+@storable
 class SparseMAP(NamedTuple):
     """A point of a convex hull of events, as a sparse average of events.
 

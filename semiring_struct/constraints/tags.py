@@ -11,8 +11,10 @@ from torch import Tensor
 from semiring_struct.errors import ShapeError
 from semiring_struct.ops import NEG_INF
 from semiring_struct.structures import ChainPotentials, bounds_of
+from semiring_struct.types import storable
 
 
+@storable
 class TagRules(NamedTuple):
     """Which tags may stand where, for `c` tags in the order in which they were given; all boolean, True = may.
 
@@ -29,7 +31,8 @@ def bio(tags: Sequence[str]) -> TagRules:
     """BIO (IOB2): a span of type X is B-X, then any number of I-X; O is outside.
 
     `tags` name all tags, such as `["O", "B-PER", "I-PER"]`, or without types `["B", "I", "O"]`. Raises `ValueError` for
-    a tag that is none of the scheme or comes twice. Cost: `O(c^2)`, once. Source: Tjong Kim Sang & Veenstra
+    a tag that is none of the scheme or comes twice, and for tags that could never occur among the ones given, such as
+    I-X without B-X: the message names them. Cost: `O(c^2)`, once. Source: Tjong Kim Sang & Veenstra
     1999, sec. 2.1 [tjongkimsang1999]; Ratinov & Roth 2009, sec. 4 [ratinov2009].
     """
     return _rules(tags, "BIO", lambda before, after, same: after != "I" or (same and before in "BI"), "BO", "BIO")
@@ -93,7 +96,24 @@ def _rules(
         raise ValueError(f"{scheme} needs one tag or more, each once; got {list(tags)}")
     table = [[may_follow(a, b, x == y) for b, y in split] for a, x in split]
     start, end = ([letter in letters for letter, _ in split] for letters in (starts, ends))
+    back = [list(column) for column in zip(*table, strict=True)]
+    met = _reached(start, table) & _reached(end, back)
+    if lost := [tag for i, tag in enumerate(tags) if i not in met]:
+        raise ValueError(
+            f"{scheme}: no string of {list(tags)} that follows the rules holds {', '.join(lost)}; add the tags that "
+            "begin and end their spans, leave these out, or take the scheme they are written in"
+        )
     return TagRules(torch.tensor(start), torch.tensor(table), torch.tensor(end))
+
+
+def _reached(begin: list[bool], table: list[list[bool]]) -> set[int]:
+    """The tags that steps `table[from][to]` lead to from those to begin with, these included."""
+    met = {i for i, may in enumerate(begin) if may}
+    new = set(met)
+    while new:
+        new = {j for i in new for j, may in enumerate(table[i]) if may} - met
+        met |= new
+    return met
 
 
 def _split(tag: str, scheme: str) -> tuple[str, str]:

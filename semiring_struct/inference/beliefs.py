@@ -13,10 +13,12 @@ from semiring_struct.errors import UnsupportedQueryError
 from semiring_struct.inference.door import open_door
 from semiring_struct.ops import NEG_INF, log_softmax, logaddexp, logsumexp
 from semiring_struct.structures import FactorGraph
+from semiring_struct.types import storable
 
 Messages = Mapping[tuple[int, str], Tensor]
 
 
+@storable
 class Beliefs(NamedTuple):
     """What loopy belief propagation ends with.
 

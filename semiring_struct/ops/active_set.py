@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from semiring_struct.types import storable
+
 Oracle = Callable[[Tensor], Tensor]
 """Directions `(B, d)` -> a vertex `(B, d)` that is best in each."""
 
@@ -19,6 +21,7 @@ _DEPENDENT = 1e-9
 _TILT = 1e-6
 
 
+@storable
 class ActiveSet(NamedTuple):
     """Vertices and convex weights of a point: `atoms (B, s, d)`, `weights (B, s)`, `active (B, s)`, `gap (B,)`.
 

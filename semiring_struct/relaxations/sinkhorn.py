@@ -11,10 +11,15 @@ from semiring_struct.errors import ShapeError
 from semiring_struct.inference.door import HALVES
 from semiring_struct.ops import NEG_INF, logsumexp, prefix_mask, refuse_where
 from semiring_struct.structures import bounds_of
+from semiring_struct.types import storable
 
 
+@storable
 class SoftMatching(NamedTuple):
-    """`mean (*batch, n, n)`, whose columns sum to 1; `residual (*batch,)`, by how much a row sum is off 1 at most."""
+    """`mean (*batch, n, n)`, whose columns sum to 1; `residual (*batch,)`, by how much a row sum is off 1 at most.
+
+    A `residual` that is not small says that the iterations ended before their limit, or that they have none.
+    """
 
     mean: Tensor
     residual: Tensor
@@ -34,7 +39,9 @@ def sinkhorn(scores: Tensor, temperature: float = 1.0, iterations: int = 20, len
     nothing but the scores. Does not need: an assignment solver, a partition function.
 
     `scores (*batch, n, n)`, `-inf` for a forbidden pair; `lengths (*batch,)`: only the leading block is matched,
-    the rest is 0. Where no perfect matching is allowed the iteration has no limit, and `residual` stays large.
+    the rest is 0. Look at `residual`: there is no test of convergence, and the default of 20 iterations is far from the
+    limit where the temperature is small beside the scores. Raise `iterations` until it is as small as you need. Where no
+    perfect matching is allowed the iteration has no limit, and `residual` stays large.
     Differentiable through the iterations, to any order. In float64 inside. Cost: `O(iterations n^2)` time and
     `O(n^2 + iterations n)` memory, with or without a gradient.
     Source: Cuturi 2013, sec. 4 [cuturi2013]; Mena et al. 2018, sec. 3 [mena2018].

@@ -14,9 +14,10 @@ from semiring_struct.inference.infeasible import refuse_infeasible
 from semiring_struct.inference.partition import double
 from semiring_struct.ops import NEG_INF, known_all, sparsemax
 from semiring_struct.structures import Structure
-from semiring_struct.types import Potentials
+from semiring_struct.types import Potentials, storable
 
 
+@storable
 class SparseTopK(NamedTuple):
     """A sparse distribution over structures, most probable first.
 

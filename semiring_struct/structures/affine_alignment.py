@@ -12,8 +12,10 @@ from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.gaps import DELETED, MATCHED, gap_code, gaps_fit, moves_of
 from semiring_struct.structures.labels import Encoded, LabelCode, where_used
+from semiring_struct.types import storable
 
 
+@storable
 class AffineAlignmentPotentials(NamedTuple):
     """`match (*batch, n, m)`, deletions `(*batch, n, m+1)`, insertions `(*batch, n+1, m)`; dims of size 1 are tied."""
 
@@ -97,8 +99,7 @@ class AffineAlignment(DynamicProgram):
         n, m = sizes["n"], sizes["m"]
         rows, columns = prefix_mask(lengths[:, 0], n), prefix_mask(lengths[:, 1], m)
         (matched, deleted, inserted, after), faults = moves_of(labels, rows, columns, self.local)
-        i, j = torch.arange(n, device=labels.device), torch.arange(m, device=labels.device)
-        column = labels[..., 1]
+        i, j, column = torch.arange(n, device=labels.device), torch.arange(m, device=labels.device), labels[..., 1]
         longer = torch.nn.functional.pad(deleted[:, :-1] & (column[:, 1:] == column[:, :-1]), (1, 0))
         wider = torch.nn.functional.pad(inserted[:, :-1] & (after[:, 1:] == after[:, :-1]), (1, 0))
         entries = (

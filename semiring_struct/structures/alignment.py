@@ -12,8 +12,10 @@ from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.gaps import DELETED, MATCHED, gap_code, moves_of
 from semiring_struct.structures.labels import Encoded, LabelCode, where_used
+from semiring_struct.types import storable
 
 
+@storable
 class AlignmentPotentials(NamedTuple):
     """`match (*batch, n, m)`, `delete (*batch, n, m+1)`, `insert (*batch, n+1, m)`; dims of size 1 are tied."""
 

@@ -10,8 +10,10 @@ from torch import Tensor
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.labels import Encoded, LabelCode, item_code, items_used
+from semiring_struct.types import storable
 
 
+@storable
 class SubsetPotentials(NamedTuple):
     """`item (*batch, n)`, `pair (*batch, n-1)`, or `(*batch, 1)` where tied."""
 

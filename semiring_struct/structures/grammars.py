@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from semiring_struct.types import storable
 
+
+@storable
 class PCFGSpanPotentials(NamedTuple):
     """`PCFGPotentials` with scores of labelled spans, `span (*batch, n, n, nt)`."""
 
@@ -22,6 +25,7 @@ class _Rules(NamedTuple):
     term: Tensor
 
 
+@storable
 class PCFGPotentials(_Rules):
     """`root (*batch, nt)`, `rule (*batch, nt, nt+t, nt+t)`, `term (*batch, n, t)`.
 
@@ -35,6 +39,7 @@ class PCFGPotentials(_Rules):
         return super().__new__(cls, root, rule, term) if span is None else PCFGSpanPotentials(root, rule, term, span)
 
 
+@storable
 class LowRankPCFGSpanPotentials(NamedTuple):
     """`LowRankPCFGPotentials` with scores of labelled spans, `span (*batch, n, n, nt)`."""
 
@@ -54,6 +59,7 @@ class _Factors(NamedTuple):
     term: Tensor
 
 
+@storable
 class LowRankPCFGPotentials(_Factors):
     """`root (*batch, nt)`, `head (*batch, nt, r)`, `left` and `right (*batch, nt+t, r)`, `term (*batch, n, t)`.
 

@@ -11,8 +11,10 @@ from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
+from semiring_struct.types import storable
 
 
+@storable
 class ChainPotentials(NamedTuple):
     """`emission (*batch, n, c)`, `transition (*batch, n-1 or 1, c, c)`."""
 

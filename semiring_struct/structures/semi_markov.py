@@ -11,8 +11,10 @@ from semiring_struct.ops import prefix_mask
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
+from semiring_struct.types import storable
 
 
+@storable
 class SemiMarkovPotentials(NamedTuple):
     """`segment (*batch, n, w, c)`, `transition (*batch, n or 1, c, c)`."""
 

@@ -13,8 +13,10 @@ from semiring_struct.ops import NEG_INF, log1mexp, refuse_where
 from semiring_struct.traces.cells import Cells
 from semiring_struct.traces.noise import log_noise
 from semiring_struct.traces.rates import Rates
+from semiring_struct.types import storable
 
 
+@storable
 class Choice(NamedTuple):
     """One key per cell, `picks (B, size)`, -1 where a cell has none.
 

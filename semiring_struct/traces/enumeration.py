@@ -11,8 +11,10 @@ from semiring_struct.ops import NEG_INF
 from semiring_struct.traces.cells import Cells
 from semiring_struct.traces.choosers import Choice, Chooser
 from semiring_struct.traces.rates import Rates
+from semiring_struct.types import storable
 
 
+@storable
 class Traces(NamedTuple):
     """All traces of each instance: `traces (s, *batch, entries)` and their `log_probs (s, *batch)`.
 

@@ -104,6 +104,42 @@ def test_tags_of_no_scheme(bad: list[str]):
         constraints.bio(bad)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "tags", "lost"),
+    [
+        (constraints.bio, ["O", "B-X", "I-X", "I-Y"], {"I-Y"}),
+        (constraints.bio, ["I"], {"I"}),
+        (constraints.iob1, ["O", "B-X"], {"B-X"}),
+        (constraints.bioes, ["O", "B-X", "I-X", "S-X"], {"B-X", "I-X"}),
+        (constraints.bioes, ["O", "I-X", "E-X"], {"I-X", "E-X"}),
+        (constraints.bioul, ["O", "B-X", "L-Y", "U-X"], {"B-X", "L-Y"}),
+    ],
+)
+def test_tags_that_could_never_occur_are_named(scheme: Callable, tags: list[str], lost: set[str]):
+    with pytest.raises(ValueError, match=r"holds [^;]*;") as raised:
+        scheme(tags)
+    assert set(str(raised.value).split("holds ")[1].split(";")[0].split(", ")) == lost
+
+
+@every_scheme
+def test_every_set_of_tags_is_accepted_if_and_only_if_all_of_them_can_occur(scheme: Callable):
+    """By enumeration of strings up to length 4: long enough for any tag of one type."""
+    letters, _ = WRITERS[scheme]
+    every = ["O", *(f"{letter}-X" for letter in letters)]
+    full = scheme(every)
+    for chosen in product((False, True), repeat=len(every)):
+        kept = [i for i, keep in enumerate(chosen) if keep]
+        if not kept:
+            continue
+        strings = [s for n in range(1, 5) for s in product(kept, repeat=n) if obeys(full, s)]
+        fine = {i for s in strings for i in s} == set(kept)
+        if fine:
+            scheme([every[i] for i in kept])
+        else:
+            with pytest.raises(ValueError, match="follows the rules"):
+                scheme([every[i] for i in kept])
+
+
 def test_rules_of_another_size():
     with pytest.raises(ss.ShapeError, match="3 tags"):
         constraints.follow(ss.ChainPotentials(torch.zeros(4, 3), torch.zeros(3, 3, 3)), constraints.bio(["O", "B"]))
