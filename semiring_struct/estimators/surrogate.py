@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from semiring_struct.inference.fields import fields_of
-
-
-class _Carried(torch.autograd.Function):
-    """Its backward multiplies by a tensor that is itself differentiable, but only to second order."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(slope: Tensor, variable: Tensor) -> Tensor:
-        return torch.zeros_like(variable)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (slope,) = ctx.saved_tensors
-        return None, grads[0] * slope
+from semiring_struct.ops import Derivative, call, differentiable, in_front, operator
 
 
 def carried(slope: Tensor, variable: Tensor) -> Tensor:
@@ -35,7 +18,21 @@ def carried(slope: Tensor, variable: Tensor) -> Tensor:
     `slope` gets no gradient at first order. A gradient taken with `create_graph=True` still depends on it, so the
     variance of an estimator can be differentiated in what its control variate is made of.
     """
-    return _Carried.apply(slope, variable)  # pyright: ignore[reportReturnType]
+    return call(_carried, slope, variable)
+
+
+@operator("carried")
+def _carried(slope: Tensor, variable: Tensor) -> Tensor:
+    return torch.zeros_like(variable)
+
+
+def _backward(args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]) -> tuple:
+    return None, grads[0] * args[0]
+
+
+torch.library.register_fake(_carried)(lambda slope, variable: torch.empty_like(variable))
+torch.library.register_vmap(_carried, in_front(_carried, broadcast=True))
+differentiable(_carried, Derivative(_backward))
 
 
 def carried_fields(slopes: Any, variables: Any, lead: int) -> Tensor:

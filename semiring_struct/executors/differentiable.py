@@ -1,8 +1,4 @@
-"""The total as a differentiable function of the fields, twice: its gradient is again one, and a third order raises.
-
-The pattern (a module-level `autograd.Function` with `setup_context` around an opaque operator, whose backward is a
-second such function) is the one that works under vmap, torch.func.grad, gradgradcheck and torch.compile alike.
-"""
+"""The total as a differentiable function of the fields, twice: its gradient is again one, and a third order raises."""
 
 from __future__ import annotations
 
@@ -10,15 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, autograd
+from torch import Tensor
 
 from semiring_struct.executors import operators
 from semiring_struct.executors.eager import generic as run_generic
-from semiring_struct.ops import untracked
+from semiring_struct.ops import STATED, Derivative, call, differentiable
 from semiring_struct.programs import Program
 from semiring_struct.semirings import Reduction, Semiring
 
-Call = tuple[str, list[int], str, int]
+THIRD = (
+    "third derivatives of a log-partition are not provided; detach the second derivative, or evaluate the program "
+    "under ExpectationSemiring(ExpectationSemiring()) and differentiate that"
+)
 
 
 def total(
@@ -28,7 +27,7 @@ def total(
 
     Differentiable twice.
     """
-    return _total((source, list(full), operators.description_of(reduction), seed), lengths, fields)[0]
+    return call(operators.total, fields, lengths, source, list(full), operators.description_of(reduction), seed)[0]
 
 
 def total_and_gradient(
@@ -38,12 +37,9 @@ def total_and_gradient(
 
     The total is differentiable twice, the gradient once more.
     """
-    call = (source, list(full), operators.description_of(reduction), seed)
-    if untracked(*fields):
-        value, *slopes = operators.total_and_gradient(fields, lengths, *call)
-        return value, slopes
-    value, charts = _total(call, lengths, fields)
-    return value, list(_gradient(call, lengths, charts, torch.ones_like(value.detach()), fields))
+    run = source, list(full), operators.description_of(reduction), seed
+    value, *slopes = call(operators.total_and_gradient, fields, lengths, *run)
+    return value, slopes
 
 
 def curvature(
@@ -51,9 +47,9 @@ def curvature(
     vectors: list[Tensor],
 ) -> list[Tensor]:  # fmt: skip
     """The Hessian of every instance's (scalar) total times `vectors`: linear in them, and differentiable so."""
-    call = (source, list(full), operators.description_of(reduction), 0)
-    value, charts = _total(call, lengths, fields)
-    return list(_curvature(call, lengths, charts, torch.ones_like(value.detach()), fields, vectors))[1:]
+    run = source, list(full), operators.description_of(reduction), 0
+    value, charts = call(operators.total, fields, lengths, *run)
+    return call(operators.curvature, fields, lengths, charts, torch.ones_like(value.detach()), vectors, *run)[1:]
 
 
 def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
@@ -61,88 +57,88 @@ def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths:
     return run_generic(program, semiring, fields, lengths)
 
 
-def _total(call: Call, lengths: Tensor, fields: list[Tensor]) -> tuple[Tensor, Tensor]:
-    if untracked(*fields):
-        return operators.total(fields, lengths, *call)
-    return _Total.apply(call, lengths, *fields)  # type: ignore[no-any-return]
+def _filled(tangents: Sequence[Tensor | None], fields: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(f) if t is None else t for t, f in zip(tangents, fields, strict=True)]
 
 
-def _gradient(call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, fields: list[Tensor]) -> Sequence[Tensor]:
-    if untracked(weight, *fields):
-        return operators.gradient(fields, lengths, charts, weight, *call)
-    return _Gradient.apply(call, lengths, charts, weight, *fields)  # type: ignore[no-any-return]
+def _any(nested: Any) -> bool:
+    return any(_any(x) for x in nested) if isinstance(nested, list) else nested is not None and nested is not False
 
 
-def _curvature(
-    call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, fields: list[Tensor], tangents: Sequence[Tensor]
-) -> Sequence[Tensor]:
-    if untracked(weight, *fields, *tangents):
-        return operators.curvature(fields, lengths, charts, weight, list(tangents), *call)
-    return _Curvature.apply(call, len(fields), lengths, charts, weight, *fields, *tangents)  # type: ignore[no-any-return]
+def _total_backward(args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]) -> tuple:
+    fields, lengths, *run = args
+    return call(operators.gradient, fields, lengths, kept[0], grads[0], *run), None
 
 
-class _Total(autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(call: Call, lengths: Tensor, *fields: Tensor) -> tuple[Tensor, Tensor]:
-        return operators.total(list(fields), lengths, *call)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.call = inputs[0]
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(inputs[1], output[1], *inputs[2:])
-
-    @staticmethod
-    def backward(ctx: Any, weight: Tensor, _: Tensor) -> tuple:
-        lengths, charts, *fields = ctx.saved_tensors
-        return None, None, *_gradient(ctx.call, lengths, charts, weight, fields)
+def _total_forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Sequence[Any]) -> tuple:
+    fields, lengths, *run = args
+    value, charts = outs
+    if operators.reduction_of(run[2]).noisy:
+        raise NotImplementedError(f"drawn choices: {STATED}")
+    weight = torch.ones_like(value)
+    if value.dim() > 1:
+        moved = _filled(tangents[0], fields)
+        return call(operators.curvature, fields, lengths, charts, weight, moved, *run)[0], None
+    slopes = call(operators.gradient, fields, lengths, charts, weight, *run)
+    pairs = zip(slopes, tangents[0], strict=True)
+    terms = [(s * t).double().sum(tuple(range(1, s.dim()))) for s, t in pairs if t is not None]
+    return sum(terms[1:], terms[0]), None
 
 
-class _Gradient(autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(call: Call, lengths: Tensor, charts: Tensor, weight: Tensor, *fields: Tensor) -> tuple[Tensor, ...]:
-        return tuple(operators.gradient(list(fields), lengths, charts, weight, *call))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.call = inputs[0]
-        ctx.save_for_backward(*inputs[1:])
-
-    @staticmethod
-    def backward(ctx: Any, *tangents: Tensor) -> tuple:
-        lengths, charts, weight, *fields = ctx.saved_tensors
-        rise, *bent = _curvature(ctx.call, lengths, charts, weight, fields, tangents)
-        return None, None, None, rise, *bent
+def _gradient_backward(
+    args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]
+) -> tuple:
+    fields, lengths, charts, weight, *run = args
+    moved = _filled(grads, fields)
+    rise, *bent = call(operators.curvature, fields, lengths, charts, weight, moved, *run)
+    return bent, None, None, rise
 
 
-class _Curvature(autograd.Function):
-    generate_vmap_rule = True
+def _gradient_forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Sequence[Any]) -> Sequence[Any]:
+    fields, lengths, charts, weight, *run = args
+    along, _, _, rise = tangents
+    moved: list[Tensor] = []
+    if _any(along):
+        moved = call(operators.curvature, fields, lengths, charts, weight, _filled(along, fields), *run)[1:]
+    if rise is not None:
+        slopes = call(operators.gradient, fields, lengths, charts, rise, *run)
+        moved = [a + b for a, b in zip(moved, slopes, strict=True)] if moved else slopes
+    return moved
 
-    @staticmethod
-    def forward(
-        call: Call, count: int, lengths: Tensor, charts: Tensor, weight: Tensor, *rest: Tensor
-    ) -> tuple[Tensor, ...]:
-        fields, tangents = list(rest[:count]), list(rest[count:])
-        return tuple(operators.curvature(fields, lengths, charts, weight, tangents, *call))
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.call, ctx.count = inputs[:2]
-        ctx.save_for_backward(*inputs[2 : 5 + ctx.count])
-
-    @staticmethod
-    def backward(ctx: Any, rise: Tensor, *bent: Tensor) -> tuple:
-        if any(ctx.needs_input_grad[4 : 5 + ctx.count]):
-            raise NotImplementedError(
-                "third derivatives of a log-partition are not provided; detach the second derivative, or evaluate the "
-                "program under ExpectationSemiring(ExpectationSemiring()) and differentiate that"
-            )
-        lengths, charts, weight, *fields = ctx.saved_tensors
+def _curvature_backward(
+    args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]
+) -> tuple:
+    fields, lengths, charts, weight, vectors, *run = args
+    rise, bent = grads[0], list(grads[1:])
+    if _any(bent) and _any([needs[0], needs[3]]):
+        raise NotImplementedError(THIRD)
+    along: list[Any] = [None] * len(fields)
+    again: list[Any] = [None] * len(fields)
+    if _any(bent):
         # a Hessian is symmetric, so what it does to vectors it does to their gradients
-        again = _curvature(ctx.call, lengths, charts, weight, fields, bent)[1:]
-        slopes = _gradient(ctx.call, lengths, charts, weight * rise, fields)
-        return *([None] * (5 + ctx.count)), *(a + g for a, g in zip(again, slopes, strict=True))
+        again = call(operators.curvature, fields, lengths, charts, weight, _filled(bent, fields), *run)[1:]
+    if rise is not None:
+        slopes = call(operators.gradient, fields, lengths, charts, rise, *run)
+        again = [g if a is None else a + g for a, g in zip(again, slopes, strict=True)]
+        if _any(needs[0]):
+            along = call(operators.curvature, fields, lengths, charts, rise, vectors, *run)[1:]
+    return along, None, None, None, again
+
+
+def _curvature_forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Sequence[Any]) -> Sequence[Any]:
+    fields, lengths, charts, weight, _, *run = args
+    if _any([tangents[0], tangents[3]]):
+        raise NotImplementedError(THIRD)
+    return call(operators.curvature, fields, lengths, charts, weight, _filled(tangents[4], fields), *run)
+
+
+def _total_and_gradient(fields: list[Tensor], lengths: Tensor, *run: Any) -> list[Tensor]:
+    value, charts = call(operators.total, fields, lengths, *run)
+    return [value, *call(operators.gradient, fields, lengths, charts, torch.ones_like(value.detach()), *run)]
+
+
+differentiable(operators.total, Derivative(_total_backward, _total_forward, keep=(1,), constant=(1,)))
+differentiable(operators.gradient, Derivative(_gradient_backward, _gradient_forward))
+differentiable(operators.curvature, Derivative(_curvature_backward, _curvature_forward))
+differentiable(operators.total_and_gradient, Derivative(through=_total_and_gradient))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -73,12 +73,17 @@ def total_and_means(door: Door, reduction: Reduction | None) -> tuple[Tensor, An
 
 def _means_by_tape(door: Door, reduction: Reduction | None) -> Any:
     """The gradient reaches the potentials through a native partition, by autograd."""
-    twice = torch.is_grad_enabled() and any(f.requires_grad for f in door.fields)
-    with torch.enable_grad():
-        fields = tuple(f if twice else f.detach().requires_grad_() for f in door.fields)
-        again = open_door(door.structure, door.pack(fields), _given(door))
-        grads = torch.autograd.grad(total(again, reduction).sum(), fields, create_graph=twice, materialize_grads=True)
-    return door.pack(grads)
+
+    def summed(*fields: Tensor) -> Tensor:
+        return total(open_door(door.structure, door.pack(fields), _given(door)), reduction).sum()
+
+    return door.pack(slopes_of(summed, door.fields))
+
+
+def slopes_of(function: Callable[..., Tensor], fields: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The gradient of one number by each field, itself differentiable and open to every transform of `torch.func`."""
+    value, back = torch.func.vjp(function, *fields)[:2]
+    return back(torch.ones_like(value))
 
 
 def _given(door: Door) -> Any:
@@ -222,12 +227,12 @@ def covariance_vp(structure: Structure, log_potentials: Any, vector: Any, length
 
 def _curved_by_tape(door: Door, vector: list[Tensor]) -> Sequence[Tensor]:
     """The Hessian in the potentials, by differentiating the marginals; linear in `vector`, and differentiable so."""
-    again = torch.is_grad_enabled() and any(v.requires_grad for v in vector)
-    fields = tuple(f.detach().requires_grad_() for f in door.fields)
-    with torch.enable_grad():
+
+    def weighted(*fields: Tensor) -> Tensor:
         mean = marginals(door.structure, door.pack(fields), _given(door))
-        weighted = inner(door, mean, door.pack(vector), "covariance_vp: vector").sum()
-        return torch.autograd.grad(weighted, fields, create_graph=again, materialize_grads=True)
+        return inner(door, mean, door.pack(vector), "covariance_vp: vector").sum()
+
+    return slopes_of(weighted, door.fields)
 
 
 def variance(structure: Structure, log_potentials: Any, values: Any, lengths: Any = None) -> Tensor:

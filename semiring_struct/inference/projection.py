@@ -13,7 +13,7 @@ from semiring_struct.errors import ShapeError
 from semiring_struct.inference.decode import argmax
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.partition import double
-from semiring_struct.ops import NEG_INF, active_set, hull_weights, refuse_where, tight_atoms
+from semiring_struct.ops import NEG_INF, active_set, hull_weights, may_be_differentiated, refuse_where, tight_atoms
 from semiring_struct.structures import Structure
 from semiring_struct.types import SparseMAP
 
@@ -48,7 +48,7 @@ def project(
     atoms, active = _heaviest_first(found.atoms, found.weights)
     weights = hull_weights(target, bend, atoms, active)
     mean = torch.einsum("bs,bsd->bd", weights, atoms)
-    if mean.requires_grad:
+    if may_be_differentiated(mean):
         face, on = tight_atoms(found, goal, bent, oracle)
         mean = torch.einsum("bs,bsd->bd", hull_weights(target, bend, face, on), face)
     atoms = torch.where(active[..., None], atoms, atoms[:, :1])

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 Function = TypeVar("Function", bound=Callable)
-
-
-def untracked(*tensors: Tensor) -> bool:
-    """Whether to call an operator itself: no gradient is asked for (Dynamo of torch 2.13 fails on such a Function)."""
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return False
-    # a forward-mode tangent must reach the Function, which refuses it; the operator would drop it silently
-    return torch.compiler.is_compiling() or all(forward_ad.unpack_dual(t).tangent is None for t in tensors)
 
 
 def constant(function: Function) -> Function:
@@ -32,8 +23,8 @@ def constant(function: Function) -> Function:
 def operator(name: str) -> Callable[[Callable], Any]:
     """Make a function an operator `semiring_struct::name`, which compiled graphs and `vmap` carry whole.
 
-    `torch.library.custom_op` also puts autograd around it, which takes longer than a small run. Ours are called by an
-    `autograd.Function`, or where no gradient is asked for (see `untracked`).
+    `torch.library.custom_op` also puts autograd around it, which takes longer than a small run. Derivatives of ours are
+    declared by `differentiable`; an operator without has none, and is reached without gradients.
     """
 
     def register(function: Callable) -> Any:
@@ -45,40 +36,62 @@ def operator(name: str) -> Callable[[Callable], Any]:
     return register
 
 
-def _fold(x: Tensor, dim: int | None, size: int) -> Tensor:
-    """A mapped dim joins the batch dim."""
-    x = x.unsqueeze(0).expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
-    return x.flatten(0, 1)
-
-
-def _unfold(x: Tensor, size: int) -> Tensor:
-    """The mapped dim comes out of the batch dim again."""
-    return x.unflatten(0, (size, x.shape[0] // size))
-
-
 def over_batch(op: Callable, batched: int | None = None) -> Callable:
-    """The vmap rule of an operator whose outputs keep the batch dim of its inputs first.
+    """The vmap rule of an operator whose outputs keep the batch dim of its inputs first: a mapped dim joins the batch.
 
     Tensors among its first `batched` arguments (all of them by default) have that dim.
     """
 
     def rule(info, in_dims, *args):
         size = info.batch_size
-        folded = []
-        for i, (arg, dims) in enumerate(zip(args, in_dims, strict=True)):
-            if batched is not None and i >= batched:
-                folded.append(arg)
-            elif isinstance(arg, Tensor):
-                folded.append(_fold(arg, dims, size))
-            elif isinstance(arg, list) and arg and isinstance(arg[0], Tensor):
-                dims = [None] * len(arg) if dims is None else dims
-                folded.append([_fold(a, d, size) for a, d in zip(arg, dims, strict=True)])
-            else:
-                folded.append(arg)
+        folded, batch = fold(size, in_dims, args, batched)
         out = op(*folded)
         if isinstance(out, Tensor):
-            return _unfold(out, size), 0
-        split = [_unfold(o, size) for o in out]
+            return out.unflatten(0, (size, batch)), 0
+        split = [o.unflatten(0, (size, batch)) for o in out]
         return (tuple(split), (0,) * len(split)) if isinstance(out, tuple) else (split, [0] * len(split))
+
+    return rule
+
+
+def fold(size: int, in_dims: Sequence[Any], args: Sequence[Any], batched: int | None = None) -> tuple[list[Any], int]:
+    """Arguments of an operator whose mapped dims have joined the batch dim of tensors, and the batch dim that was."""
+    folded: list[Any] = []
+    sizes: list[int] = []
+
+    def one(x: Tensor, dim: int | None) -> Tensor:
+        x = x.unsqueeze(0).expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
+        sizes.append(x.shape[1])
+        return x.flatten(0, 1)
+
+    for i, (arg, dims) in enumerate(zip(args, in_dims, strict=True)):
+        if batched is not None and i >= batched:
+            folded.append(arg)
+        elif isinstance(arg, Tensor):
+            folded.append(one(arg, dims))
+        elif isinstance(arg, list) and arg and isinstance(arg[0], Tensor):
+            dims = [None] * len(arg) if dims is None else dims
+            folded.append([one(a, d) for a, d in zip(arg, dims, strict=True)])
+        else:
+            folded.append(arg)
+    return folded, sizes[0]
+
+
+def in_front(op: Callable, broadcast: bool = False) -> Callable:
+    """The vmap rule of an operator on tensors that may have any leading dims: a mapped one goes in front.
+
+    Tensors that are not mapped get a leading size of 1, or with `broadcast` the mapped one.
+    """
+
+    def rule(info, in_dims, *args):
+        moved = []
+        for arg, dim in zip(args, in_dims, strict=True):
+            if not isinstance(arg, Tensor):
+                moved.append(arg)
+            elif dim is None:
+                moved.append(arg.expand(info.batch_size, *arg.shape) if broadcast else arg[None])
+            else:
+                moved.append(arg.movedim(dim, 0))
+        return op(*moved), 0
 
     return rule

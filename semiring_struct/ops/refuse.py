@@ -14,7 +14,7 @@ def refuse_where(bad: Tensor, message: str, error: type[ValueError] = ValueError
     Inside a compiled graph the check becomes an assertion of the graph and raises `RuntimeError` with the message.
     """
     if torch.compiler.is_compiling():
-        torch._assert_async(~bad.any(), message)  # pyright: ignore[reportPrivateImportUsage]
+        torch._assert_async(_all(~bad), message)  # pyright: ignore[reportPrivateImportUsage]
         return
     found = _first(bad)
     if len(found):
@@ -45,6 +45,11 @@ def _first(flags: Tensor) -> Tensor:
 @operator("all")
 def _all(flags: Tensor) -> Tensor:
     return flags.all()
+
+
+@torch.library.register_fake(_all)
+def _(flags):
+    return flags.new_empty(())
 
 
 torch.library.register_vmap(_first, lambda info, in_dims, flags: (_first(flags), None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,17 @@ from torch import Tensor
 
 from semiring_struct.errors import ShapeError
 from semiring_struct.inference.door import HALVES
-from semiring_struct.ops import NEG_INF, logsumexp, prefix_mask, refuse_where
+from semiring_struct.ops import (
+    NEG_INF,
+    Derivative,
+    call,
+    differentiable,
+    in_front,
+    logsumexp,
+    operator,
+    prefix_mask,
+    refuse_where,
+)
 from semiring_struct.structures import bounds_of
 from semiring_struct.types import storable
 
@@ -62,30 +73,52 @@ def sinkhorn(scores: Tensor, temperature: float = 1.0, iterations: int = 20, len
     x = torch.where(real[..., :, None] & real[..., None, :], scores.double() / temperature, NEG_INF)
     rows = columns = x.new_zeros(x.shape[:-1])
     for _ in range(iterations if n else 0):
-        rows = _Levelled.apply(x, columns)
-        columns = _Levelled.apply(x.mT, rows)
+        rows = _level(x, columns)
+        columns = _level(x.mT, rows)
     mean = (x + rows[..., :, None] + columns[..., None, :]).exp()
     off = torch.where(real, mean.detach().sum(-1) - 1, 0.0).abs()
     return SoftMatching(mean.to(scores.dtype), (off.amax(-1) if n else off.sum(-1)).to(scores.dtype))
 
 
-class _Levelled(torch.autograd.Function):
-    """`-logsumexp(x + column)` of each row, which makes it sum to 1; 0 for a row of `-inf`. Its tape is as short."""
+def _level(x: Tensor, column: Tensor) -> Tensor:
+    # a compiled graph may fuse the loop, and recomputes what it does not keep
+    return _plain(x, column) if torch.compiler.is_compiling() else call(_levelled, x, column)
 
-    generate_vmap_rule = True
 
-    @staticmethod
-    def forward(x: Tensor, column: Tensor) -> Tensor:
-        total = logsumexp(x + column[..., None, :], -1)
-        return torch.where(total == NEG_INF, 0.0, -total)
+def _plain(x: Tensor, column: Tensor) -> Tensor:
+    """`-logsumexp(x + column)` of each row, which makes it sum to 1; 0 for a row of `-inf`."""
+    total = logsumexp(x + column[..., None, :], -1)
+    return torch.where(total == NEG_INF, 0.0, -total)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs, output)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        x, column, row = ctx.saved_tensors
-        share = (x + column[..., None, :] + row[..., :, None]).exp()
-        moved = -grads[0][..., None] * share
-        return moved, moved.sum(-2)
+@operator("levelled")
+def _levelled(x: Tensor, column: Tensor) -> Tensor:
+    """The same, of which a tape keeps the answer only."""
+    return _plain(x, column)
+
+
+def _share(x: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    return (x + column[..., None, :] + row[..., :, None]).exp()
+
+
+def _backward(args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]) -> tuple:
+    x, column = args
+    moved = -grads[0][..., None] * _share(x, column, kept[0])
+    return moved, moved.sum(-2)
+
+
+def _forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Sequence[Any]) -> tuple:
+    x, column = args
+    moved, beside = tangents
+    if beside is not None:
+        moved = beside[..., None, :] if moved is None else moved + beside[..., None, :]
+    return (-(_share(x, column, outs[0]) * moved).sum(-1),)
+
+
+@torch.library.register_fake(_levelled)
+def _(x, column):
+    return x.new_empty((*torch.broadcast_shapes(x.shape[:-2], column.shape[:-1]), x.shape[-2]))
+
+
+torch.library.register_vmap(_levelled, in_front(_levelled))
+differentiable(_levelled, Derivative(_backward, _forward, keep=(0,)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from semiring_struct.inference import evaluate, marginals
 from semiring_struct.inference.door import open_door
+from semiring_struct.inference.partition import slopes_of
 from semiring_struct.ops import gumbel
 from semiring_struct.semirings import GumbelSoftmaxSemiring, Semiring
 from semiring_struct.structures import Structure
@@ -22,11 +24,11 @@ def smoothed(structure: Structure, log_potentials: Any, semiring: Semiring, leng
     Does not need: samples.  Source: Mensch & Blondel 2018, sec. 3 [mensch2018].
     """
     door = open_door(structure, log_potentials, lengths)
-    twice = torch.is_grad_enabled() and any(f.requires_grad for f in door.fields)
-    with torch.enable_grad():
-        fields = door.fields if twice else tuple(f.detach().requires_grad_() for f in door.fields)
-        total = evaluate(structure, semiring, door.pack(fields), lengths).sum()
-        return door.pack(torch.autograd.grad(total, fields, create_graph=twice, materialize_grads=True))
+
+    def summed(*fields: Tensor) -> Tensor:
+        return evaluate(structure, semiring, door.pack(fields), lengths).sum()
+
+    return door.pack(slopes_of(summed, door.fields))
 
 
 def gumbel_crf(

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, gumbel, logsumexp, one_hot_argmax, softmax
+from semiring_struct.ops import (
+    NEG_INF,
+    Derivative,
+    call,
+    differentiable,
+    gumbel,
+    in_front,
+    logsumexp,
+    one_hot_argmax,
+    operator,
+    softmax,
+)
 
 from .base import Reduction, Semiring
 from .log import LogReduction
@@ -65,24 +77,19 @@ class GumbelSoftmaxReduction(Reduction):
         return _LOG.weights(x)
 
 
-class _Steer(torch.autograd.Function):
+@operator("steered")
+def _steered(a: Tensor, weights: Tensor, dim: int) -> Tensor:
     """`sum(a, dim)` of zeros whose gradient is `weights`, itself differentiable in what the weights came from."""
+    return a.sum(dim)
 
-    generate_vmap_rule = True
 
-    @staticmethod
-    def forward(a: Tensor, weights: Tensor, dim: int) -> Tensor:
-        return a.sum(dim)
+def _backward(args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]) -> tuple:
+    return grads[0].unsqueeze(args[2]) * args[1], None
 
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        _, weights, ctx.dim = inputs
-        ctx.save_for_backward(weights)
 
-    @staticmethod
-    def backward(ctx, grad):
-        (weights,) = ctx.saved_tensors
-        return grad.unsqueeze(ctx.dim) * weights, None, None
+torch.library.register_fake(_steered)(lambda a, weights, dim: a.sum(dim))
+torch.library.register_vmap(_steered, in_front(_steered, broadcast=True))
+differentiable(_steered, Derivative(_backward))
 
 
 @final
@@ -128,4 +135,4 @@ class GumbelSoftmaxSemiring(Semiring):
         weights = softmax(logits, dim)
         if self.hard:
             weights = one_hot_argmax(logits, dim) + (weights - weights.detach())
-        return torch.stack([logsumexp(log_weight, dim), _Steer.apply(stand_in, weights, dim)])
+        return torch.stack([logsumexp(log_weight, dim), call(_steered, stand_in, weights, dim)])

@@ -11,10 +11,12 @@ from torch import Tensor
 
 import semiring_struct as ss
 from semiring_struct.executors import operators
-from tests.structures.families import Family, chain, grammar, heads, spans
+from tests.structures.families import Family, arborescence, chain, grammar, heads, spanning, spans
 from tests.structures.test_contract import fields
 
 TREE = ss.SpanTree()
+ARCS = spans(4).draw((2,), seed=20)
+BEST = ss.argmax(TREE, spans(4).draw((2,), seed=21))
 FAMILIES = (chain(4, 3), chain(1, 3), spans(4), heads(4))
 QUERIES = (ss.log_partition, ss.marginals, ss.max_score, ss.entropy)
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
@@ -46,10 +48,84 @@ def test_vmap_maps_lengths_and_gradients(family: Any):
     close(tuple(fields(per_instance)), torch.autograd.grad(total, leaves))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_forward_mode_is_refused_rather_than_zero():
-    with pytest.raises((NotImplementedError, RuntimeError), match="jvp"):
-        torch.func.jvp(lambda x: ss.log_partition(ss.SpanTree(), x), (torch.zeros(3, 3),), (torch.ones(3, 3),))
+# forward mode loads rules of torch that warn of torch's own use of torch.jit
+forward_mode = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@forward_mode
+@every_query
+@every_family
+def test_forward_mode_is_the_gradient(family: Any, query: Callable[..., Any]):
+    phi, along = family.draw((2,), seed=2), family.draw((2,), seed=3)
+
+    def answers(*given: Tensor) -> tuple[Tensor, ...]:
+        return fields(query(family.structure, family.kind(*given)))
+
+    found = torch.func.jvp(answers, fields(phi), fields(along))[1]
+    for i, tangent in enumerate(found):
+        rows = torch.func.jacrev(lambda *given, i=i: answers(*given)[i], argnums=tuple(range(len(fields(phi)))))
+        pairs = zip(rows(*fields(phi)), fields(along), strict=True)
+        close(tangent, sum((r * a).flatten(tangent.dim()).sum(-1) for r, a in pairs))
+
+
+TWICE = (chain(3, 2), spans(3), arborescence(4), spanning(4))
+
+
+@forward_mode
+@pytest.mark.parametrize("family", TWICE, ids=str)
+def test_second_derivatives_by_any_two_modes(family: Any):
+    phi, wanted = fields(family.draw((), seed=4)), []
+    for i, field in enumerate(phi):
+        for part in torch.eye(field.numel(), dtype=field.dtype).reshape(-1, *field.shape):
+            vectors = [part if i == j else torch.zeros_like(f) for j, f in enumerate(phi)]
+            rows = ss.covariance_vp(family.structure, family.kind(*phi), family.kind(*vectors))
+            wanted.append(torch.cat([r.flatten() for r in fields(rows)]))
+    sizes = [f.numel() for f in phi]
+
+    def log_z(flat: Tensor) -> Tensor:
+        parts = zip(flat.split(sizes), phi, strict=True)
+        return ss.log_partition(family.structure, family.kind(*(x.reshape(f.shape) for x, f in parts)))
+
+    point = torch.cat([f.flatten() for f in phi])
+    for outer in (torch.func.jacfwd, torch.func.jacrev):
+        for inner in (torch.func.jacfwd, torch.func.jacrev):
+            close(outer(inner(log_z))(point), torch.stack(wanted))
+    close(torch.func.hessian(log_z)(point), torch.stack(wanted))
+    for outer in (torch.func.jacfwd, torch.func.jacrev):
+        with pytest.raises(NotImplementedError, match="third derivatives"):
+            outer(torch.func.hessian(log_z))(point)
+
+
+@forward_mode
+@pytest.mark.parametrize("family", TWICE, ids=str)
+def test_gradients_check_in_both_modes(family: Any):
+    phi = tuple(f.requires_grad_() for f in fields(family.draw((2,), seed=5)))
+
+    def log_z(*given: Tensor) -> Tensor:
+        return ss.log_partition(family.structure, family.kind(*given))
+
+    def means(*given: Tensor) -> tuple[Tensor, ...]:
+        return fields(ss.marginals(family.structure, family.kind(*given)))
+
+    for function in (log_z, means):
+        assert torch.autograd.gradcheck(function, phi, check_forward_ad=True, fast_mode=True)
+    assert torch.autograd.gradgradcheck(log_z, phi, check_fwd_over_rev=True, check_rev_over_rev=True, fast_mode=True)
+
+
+@forward_mode
+def test_forward_mode_of_a_stated_gradient_is_refused():
+    phi, along = spans(3).draw((), seed=6), spans(3).draw((), seed=7)
+    generator = torch.Generator().manual_seed(0)
+    refused = (
+        lambda x: ss.surrogates.straight_through(TREE, x),
+        lambda x: ss.evaluate(TREE, ss.SampleSemiring(generator), x),
+        lambda x: ss.evaluate(TREE, ss.GumbelSoftmaxSemiring(generator=generator), x),
+        lambda x: ss.relaxations.perturbed(TREE, x, generator=generator),
+    )
+    for query in refused:
+        with pytest.raises(NotImplementedError, match="stated, for reverse mode only"):
+            torch.func.jvp(query, (phi,), (along,))
+        assert not torch.equal(torch.func.grad(lambda x, query=query: (query(x) * along).sum())(phi), 0 * phi)
 
 
 @pytest.fixture
@@ -65,6 +141,33 @@ def test_one_graph(query: Callable[..., Any]):
     for seed in range(2):
         phi = spans(4).draw((2,), seed=seed)
         close(compiled(phi), query(ss.SpanTree(), phi))
+
+
+UNTOUCHED = (
+    ("log_partition", lambda x: ss.log_partition(TREE, x)),
+    ("max_score", lambda x: ss.max_score(TREE, x)),
+    ("marginals", lambda x: ss.marginals(TREE, x).square().sum((1, 2))),
+    ("expectation", lambda x: ss.expectation(TREE, x, ARCS)),
+    ("entropy", lambda x: ss.entropy(TREE, x)),
+    ("evaluate", lambda x: ss.evaluate(TREE, ss.LogSemiring(), x)),
+    ("log_prob", lambda x: ss.log_prob(TREE, x, BEST)),
+    ("nll", lambda x: ss.losses.nll(TREE, x, BEST)),
+    ("trees", lambda x: ss.log_partition(ss.Arborescence(), x)),
+)
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("query", [q for _, q in UNTOUCHED], ids=[name for name, _ in UNTOUCHED])
+@forward_mode
+def test_a_gradient_inside_a_compiled_graph(query: Callable[[Tensor], Tensor], backend: str):
+    """Where nothing comes between the function's argument and the query, no tensor has `requires_grad`."""
+    gradient = torch.func.grad(lambda x: query(x).sum())
+    phi = spans(4).draw((2,), seed=8)
+    leaf = phi.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(query(leaf).sum(), leaf)
+    close(gradient(phi), wanted)
+    close(torch.compile(gradient, backend=backend, fullgraph=True)(phi), wanted)
 
 
 OPEN = (ss.SpanTree(), spans(4, 3)), (ss.PCFG(), grammar(3, 2, 1)), (ss.PCFG(), grammar(3, 2, 1, spans=True))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, autograd
+from torch import Tensor
 
 from semiring_struct.kernels.elimination import reference
 from semiring_struct.kernels.elimination.sums import sums
-from semiring_struct.ops import operator, over_batch, untracked
+from semiring_struct.ops import Derivative, call, differentiable, operator, over_batch
+
+THIRD = "third derivatives of a sum over trees are not provided; detach the second derivative"
 
 
 def log_trees(w: Tensor, lengths: Tensor, single: bool) -> Tensor:
@@ -19,17 +22,12 @@ def log_trees(w: Tensor, lengths: Tensor, single: bool) -> Tensor:
     words, vertices `1 .. length` besides the root. `single`: exactly one word hangs from the root. Differentiable
     twice; `-inf`, with gradient 0, where there is no tree. Cost: `O(m^3)`.
     """
-    if untracked(w):
-        return _total(w, lengths, single)
-    return _Total.apply(w, lengths, single)[0]  # type: ignore[index]
+    return call(_total, w, lengths, single)
 
 
 def log_trees_and_arcs(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor]:
     """The same and its gradient `(B, m, m)`, the probability of each arc, itself differentiable once."""
-    if untracked(w):
-        return _total_and_arcs(w, lengths, single)
-    log_z, arcs = _Total.apply(w, lengths, single)  # type: ignore[misc]
-    return log_z, _Weighted.apply(w, lengths, single, arcs, torch.ones_like(log_z))  # type: ignore[return-value]
+    return call(_total_and_arcs, w, lengths, single)
 
 
 @operator("trees")
@@ -68,80 +66,55 @@ for _op in (_total, _total_and_arcs, _bent):
     torch.library.register_vmap(_op, over_batch(_op))
 
 
-class _Total(autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor]:
-        return _total_and_arcs(w, lengths, single)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.single = inputs[2]
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(*inputs[:2], output[1])
-
-    @staticmethod
-    def backward(ctx: Any, weight: Tensor, _: Tensor) -> tuple:
-        w, lengths, arcs = ctx.saved_tensors
-        return _weighted(w, lengths, ctx.single, arcs, weight), None, None
+def _through_arcs(w: Tensor, lengths: Tensor, single: bool) -> Tensor:
+    return call(_total_and_arcs, w, lengths, single)[0]
 
 
-def _weighted(w: Tensor, lengths: Tensor, single: bool, arcs: Tensor, weight: Tensor) -> Tensor:
-    if untracked(w, weight):
-        return weight.to(arcs.dtype)[:, None, None] * arcs
-    return _Weighted.apply(w, lengths, single, arcs, weight)  # type: ignore[return-value]
+def _total_forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Sequence[Any]) -> Sequence[Tensor]:
+    arcs = call(_total_and_arcs, *args)[1]
+    return [(arcs * tangents[0]).double().sum((1, 2))]
 
 
-class _Weighted(autograd.Function):
-    """`weight (B,)` times the arcs' probabilities, which were computed before."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(w: Tensor, lengths: Tensor, single: bool, arcs: Tensor, weight: Tensor) -> Tensor:
-        return weight.to(arcs.dtype)[:, None, None] * arcs
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.single = inputs[2]
-        ctx.save_for_backward(inputs[0], inputs[1], inputs[4])
-
-    @staticmethod
-    def backward(ctx: Any, tangent: Tensor) -> tuple:
-        w, lengths, weight = ctx.saved_tensors
-        rise, bent = _curved(w, lengths, ctx.single, tangent)
-        return weight.to(bent.dtype)[:, None, None] * bent, None, None, None, rise
+def _arcs_backward(args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]) -> tuple:
+    w, lengths, single = args
+    weight, tangent = grads
+    out = None if weight is None else weight.to(kept[0].dtype)[:, None, None] * kept[0]
+    if tangent is not None:
+        bent = call(_bent, w, lengths, tangent, single)[1]
+        out = bent if out is None else out + bent
+    return out, None
 
 
-def _curved(w: Tensor, lengths: Tensor, single: bool, tangent: Tensor) -> tuple[Tensor, Tensor]:
-    if untracked(w, tangent):
-        return _bent(w, lengths, tangent, single)
-    return _Curved.apply(w, lengths, single, tangent)  # type: ignore[return-value]
+def _arcs_forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Sequence[Any]) -> Sequence[Tensor]:
+    w, lengths, single = args
+    return call(_bent, w, lengths, tangents[0], single)
 
 
-class _Curved(autograd.Function):
-    """The derivative along a tangent, of the total and of the arcs' probabilities; linear in the tangent."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(w: Tensor, lengths: Tensor, single: bool, tangent: Tensor) -> tuple[Tensor, Tensor]:
-        return _bent(w, lengths, tangent, single)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        ctx.single = inputs[2]
-        ctx.save_for_backward(*inputs[:2])
-
-    @staticmethod
-    def backward(ctx: Any, rise: Tensor, bent: Tensor) -> tuple:
-        if ctx.needs_input_grad[0]:
-            raise NotImplementedError(
-                "third derivatives of a sum over trees are not provided; detach the second derivative"
-            )
-        w, lengths = ctx.saved_tensors
+def _bent_backward(args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]) -> tuple:
+    w, lengths, tangent, single = args
+    rise, bent = grads
+    if bent is not None and needs[0]:
+        raise NotImplementedError(THIRD)
+    along, again = None, None
+    if bent is not None:
         # a Hessian is symmetric, so what it does to vectors it does to their gradients
-        arcs = log_trees_and_arcs(w, lengths, ctx.single)[1]
-        again = _curved(w, lengths, ctx.single, bent)[1]
-        return None, None, None, again + rise.to(arcs.dtype)[:, None, None] * arcs
+        again = call(_bent, w, lengths, bent, single)[1]
+    if rise is not None:
+        arcs = call(_total_and_arcs, w, lengths, single)[1]
+        slope = rise.to(arcs.dtype)[:, None, None] * arcs
+        again = slope if again is None else again + slope
+        if needs[0]:
+            along = rise.to(arcs.dtype)[:, None, None] * call(_bent, w, lengths, tangent, single)[1]
+    return along, None, again
+
+
+def _bent_forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Sequence[Any]) -> Sequence[Tensor]:
+    w, lengths, _, single = args
+    if tangents[0] is not None:
+        raise NotImplementedError(THIRD)
+    return call(_bent, w, lengths, tangents[2], single)
+
+
+differentiable(_total, Derivative(forward=_total_forward, through=_through_arcs))
+differentiable(_total_and_arcs, Derivative(_arcs_backward, _arcs_forward, keep=(1,)))
+differentiable(_bent, Derivative(_bent_backward, _bent_forward))
