@@ -51,8 +51,8 @@ def sinkhorn(scores: Tensor, temperature: float = 1.0, iterations: int = 20, len
 
     `scores (*batch, n, n)`, `-inf` for a forbidden pair; `lengths (*batch,)`: only the leading block is matched,
     the rest is 0. Look at `residual`: there is no test of convergence, and the default of 20 iterations is far from the
-    limit where the temperature is small beside the scores. Raise `iterations` until it is as small as you need. Where no
-    perfect matching is allowed the iteration has no limit, and `residual` stays large.
+    limit where the temperature is small beside the scores. Raise `iterations` until it is as small as you need. Where
+    no perfect matching is allowed the iteration has no limit, and `residual` stays large.
     Differentiable through the iterations, to any order. In float64 inside. Cost: `O(iterations n^2)` time and
     `O(n^2 + iterations n)` memory, with or without a gradient.
     Source: Cuturi 2013, sec. 4 [cuturi2013]; Mena et al. 2018, sec. 3 [mena2018].
