@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from semiring_struct.inference import log_partition
-from semiring_struct.inference.partition import double, kind_of
+from semiring_struct.inference.door import open_door
+from semiring_struct.inference.fields import double
+from semiring_struct.inference.oracles import LOG
+from semiring_struct.inference.partition import kind_of, total
 from semiring_struct.ops import NEG_INF, refuse_where
 from semiring_struct.structures import Structure
 
@@ -55,9 +58,10 @@ def log_prob(structure: Structure, log_potentials: Any, allowed: Any, lengths: A
 
     Reference: Tsuboi et al. 2008, sec. 4 [tsuboi2008].
     """
-    phi = double(structure, log_potentials)
+    phi = double(log_potentials)
     within = log_partition(structure, allow(phi, allowed), lengths)
-    every = log_partition(structure, phi, lengths)
+    door = open_door(structure, phi, lengths, None if lengths is None else lambda _: tuple(within.shape))
+    every = total(door, LOG)
     some = within > NEG_INF
     value = torch.where(some, torch.where(some, within, 0.0) - torch.where(some, every, 0.0), NEG_INF)
     return value.to(kind_of(log_potentials))

@@ -13,7 +13,6 @@ from torch.distributions.constraints import Constraint, dependent_property
 
 from semiring_struct import inference
 from semiring_struct.distributions.checked import (
-    are_labels,
     check_event,
     checked_lengths,
     checked_potentials,
@@ -23,7 +22,7 @@ from semiring_struct.distributions.queries import Queries
 from semiring_struct.distributions.spread import part_variances
 from semiring_struct.distributions.support import StructureSupport, log_potentials_constraint
 from semiring_struct.inference.door import open_door
-from semiring_struct.inference.fields import fields_of, map_fields, pack_like
+from semiring_struct.inference.fields import are_labels, fields_of, map_fields, pack_like
 from semiring_struct.ops import refuse_where
 from semiring_struct.structures import Structure
 

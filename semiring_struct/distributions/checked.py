@@ -33,11 +33,6 @@ def checked_lengths(door: Door) -> Any:
     return as_lengths(side.reshape(door.batch) for side in door.lengths.unbind(-1))
 
 
-def are_labels(value: Any) -> bool:
-    """Whether a given value is integer labels: events are floating point or boolean."""
-    return isinstance(value, Tensor) and not value.is_floating_point() and value.dtype != torch.bool
-
-
 def check_event(distribution: StructDistribution, value: Any) -> None:
     """Refuse events whose shape does not end in the event's or does not broadcast with the batch dims."""
     fields, shapes = fields_of(value), fields_of(distribution.event_shape)

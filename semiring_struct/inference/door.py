@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError, UnsupportedQueryError
-from semiring_struct.ops import refuse_where
+from semiring_struct.inference.fields import HALVES
+from semiring_struct.ops import common_dtype, refuse_where
 from semiring_struct.programs import Program
 from semiring_struct.structures import DynamicProgram, Structure, bounds_of
 
 FINITE = "log_potentials are finite, or -inf for a forbidden part"
-HALVES = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
 class Door:
-    """One call's arguments, checked. `fields` are the log-potentials `(*batch, *event)`, in float32 or float64.
+    """One call's arguments, checked. `fields` are the log-potentials `(*batch, *event)`, all float32 or all float64.
 
     `flat` are the program's (prepared) fields `(B, *event)`, `sizes` the values of the shapes' letters, `lengths`
     `(B, sides)`, `form` the type the potentials came in, so that events leave in the same.
@@ -68,18 +68,57 @@ class Door:
         fields = self.unpack(value, what)
         for name, e, shape in zip(self.structure.field_names, fields, self.events, strict=True):
             cut = max(e.dim() - len(shape), 0)
-            sizes = zip(reversed(e.shape[:cut]), reversed(self.batch), strict=False)
-            if tuple(e.shape[cut:]) != shape or any(a != b and 1 not in (a, b) for a, b in sizes):
+            if tuple(e.shape[cut:]) != shape or not fit(e.shape[:cut], self.batch):
                 raise ShapeError(f"{what}: {name} needs shape (*sample, *{self.batch}, *{shape}); got {tuple(e.shape)}")
         return fields
+
+    def lead(self, value: Any, what: str) -> tuple[int, ...]:
+        """The batch dims of an argument with one tensor `(*batch, *event)` per field."""
+        given = zip(self.unpack(value, what), self.events, strict=True)
+        return joined([tuple(v.shape[: max(v.dim() - len(event), 0)]) for v, event in given], what)
+
+    def extra_dims(self, values: Sequence[Tensor], what: str) -> int:
+        """How many trailing dims of their own `values` have, one tensor per field; `ShapeError` where one does not fit.
+
+        Values that have them are `(*batch, *event, *extra)`, with as many batch dims as the potentials. Other values
+        are `(*batch, *event)`, with any number of batch dims. Batch dims broadcast with those of the potentials.
+        """
+        events, own = self.events, len(self.batch)
+        extras = {v.dim() - len(event) - own for v, event in zip(values, events, strict=True)}
+        extra = max(extras)
+        if len(extras) == 1 and extra > 0 and all(
+            tuple(v.shape[own : own + len(event)]) == event and fit(v.shape[:own], self.batch)
+            for v, event in zip(values, events, strict=True)
+        ):
+            return extra
+        for name, v, event in zip(self.structure.field_names, values, events, strict=True):
+            cut = max(v.dim() - len(event), 0)
+            if tuple(v.shape[cut:]) != event or not fit(v.shape[:cut], self.batch):
+                raise ShapeError(
+                    f"{what}: {name} needs shape (*batch, {', '.join(map(str, event))}), its batch dims broadcasting "
+                    f"with {self.batch}, or that shape and then dims of its own; got {tuple(v.shape)}"
+                )
+        return 0
 
     def shape(self, x: Tensor, lead: tuple[int, ...] = ()) -> Tensor:
         """`(prod(lead) * B, ...)` -> `(*lead, *batch, ...)`."""
         return x.reshape((*lead, *self.batch, *x.shape[1:])) if lead or len(self.batch) != 1 else x
 
 
-def open_door(structure: Structure, log_potentials: Any, lengths: Any = None) -> Door:
-    """Check structure, potentials and lengths; the errors of design section 7 come from here and from the operators."""
+def fit(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether batch dims broadcast together."""
+    return all(a == b or 1 in (a, b) for a, b in zip(reversed(one), reversed(other), strict=False))
+
+
+def open_door(
+    structure: Structure, log_potentials: Any, lengths: Any = None,
+    beside: Callable[[Door], tuple[int, ...]] | None = None,
+) -> Door:  # fmt: skip
+    """Check structure, potentials and lengths; errors about them come from here and from the operators.
+
+    `beside` gives the batch dims of another argument, with which those of the potentials and lengths broadcast; it is
+    handed the call without lengths.
+    """
     if not isinstance(structure, Structure):
         raise TypeError(f"a query needs a structure, such as ss.LinearChain(); got {type(structure).__name__}")
     form = type(log_potentials) if isinstance(log_potentials, tuple | list) else None
@@ -91,10 +130,15 @@ def open_door(structure: Structure, log_potentials: Any, lengths: Any = None) ->
     dims = chosen.event_dims
     batch = _batch(chosen, fields)
     sizes = chosen.letters([tuple(f.shape[f.dim() - d :]) for f, d in zip(fields, dims, strict=True)])
-    fields = tuple(f.float() if f.dtype in HALVES else f for f in fields)
+    kind = common_dtype(fields)
+    fields = tuple(f if f.dtype == kind else f.to(kind) for f in fields)
+    full, device = tuple(sizes[letter] for letter in chosen.sides), fields[0].device
+    if beside is not None:
+        whole = bounds_of(type(chosen).__name__, None, full, batch, device)
+        other = beside(Door(chosen, fields, fields, batch, sizes, full, whole, form))
+        batch = joined([batch, other], f"{type(chosen).__name__}: log_potentials and another argument")
     fields = tuple(_over(batch, f, d) for f, d in zip(fields, dims, strict=True))
-    full = tuple(sizes[letter] for letter in chosen.sides)
-    bounds = bounds_of(type(chosen).__name__, lengths, full, batch, fields[0].device)
+    bounds = bounds_of(type(chosen).__name__, lengths, full, batch, device)
     return Door(chosen, fields, _flatten(chosen, fields, form, batch), batch, sizes, full, bounds, form)
 
 
@@ -116,9 +160,9 @@ def _check_fields(structure: Structure, fields: tuple[Any, ...]) -> None:
             declared = structure.shapes.get(name, "").split()
             shapes = f" of shape (*batch, {', '.join(declared)})" if declared else ""
             raise ShapeError(f"{who} needs {name}{shapes}, {d} dims or more; got {tuple(f.shape)}")
-    for what, kinds in (("dtype", {f.dtype for f in fields}), ("device", {f.device for f in fields})):
-        if len(kinds) > 1:
-            raise ValueError(f"{who} needs all fields on one {what}; got {', '.join(sorted(map(str, kinds)))}")
+    devices = {f.device for f in fields}
+    if len(devices) > 1:
+        raise ValueError(f"{who} needs all fields on one device; got {', '.join(sorted(map(str, devices)))}")
 
 
 def _batch(structure: Structure, fields: tuple[Tensor, ...]) -> tuple[int, ...]:
@@ -132,6 +176,15 @@ def _batch(structure: Structure, fields: tuple[Tensor, ...]) -> tuple[int, ...]:
         raise ShapeError(
             f"{type(structure).__name__}: the batch dims {leads} of {shown} do not broadcast together"
         ) from None
+
+
+def joined(leads: Sequence[Sequence[int]], what: str) -> tuple[int, ...]:
+    """Batch dims that broadcast together, as they do; `ShapeError` where they do not."""
+    given = [tuple(lead) for lead in leads]
+    try:
+        return tuple(torch.broadcast_shapes(*given))
+    except RuntimeError:
+        raise ShapeError(f"{what}: the batch dims {given} do not broadcast together") from None
 
 
 def _flatten(

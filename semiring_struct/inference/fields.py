@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Size, Tensor
+
+HALVES = (torch.float16, torch.bfloat16)
 
 
 def fields_of(value: Any) -> tuple[Any, ...]:
@@ -32,3 +35,16 @@ def as_lengths(sides: Iterable[Tensor]) -> Any:
     if not given:
         return None
     return given if len(given) > 1 else next(iter(given))
+
+
+def are_labels(value: Any) -> bool:
+    """Whether a given value is integer labels: events are floating point or boolean."""
+    return isinstance(value, Tensor) and not value.is_floating_point() and value.dtype != torch.bool
+
+
+def double(log_potentials: Any) -> Any:
+    """The potentials in float64: differences of large totals keep their digits. Leaves alone what is no potential."""
+    if isinstance(log_potentials, tuple | list):
+        return pack_like(log_potentials, [double(f) for f in log_potentials])
+    floating = isinstance(log_potentials, Tensor) and log_potentials.dtype in (*HALVES, torch.float32)
+    return log_potentials.double() if floating else log_potentials

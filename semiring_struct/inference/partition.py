@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct.errors import ShapeError
-from semiring_struct.inference.door import HALVES, Door, open_door, pull_back
+from semiring_struct.inference.beside import open_both, open_with_values, open_with_vector
+from semiring_struct.inference.door import Door, open_door, pull_back
+from semiring_struct.inference.fields import double, fields_of
 from semiring_struct.inference.oracles import (
     LOG,
     MAX,
@@ -22,6 +23,7 @@ from semiring_struct.inference.oracles import (
     taped,
     wide_total,
 )
+from semiring_struct.ops import common_dtype
 from semiring_struct.semirings import Reduction, Semiring
 from semiring_struct.structures import Structure
 
@@ -91,37 +93,16 @@ def _given(door: Door) -> Any:
     return (columns[0] if len(columns) == 1 else columns) if columns else None
 
 
-def double(structure: Structure, log_potentials: Any) -> Any:
-    """The potentials in float64: differences of large totals keep their digits."""
-    if isinstance(log_potentials, Tensor):
-        return log_potentials.double() if log_potentials.dtype in (*HALVES, torch.float32) else log_potentials
-    if isinstance(log_potentials, tuple | list):
-        if len({f.dtype for f in log_potentials if isinstance(f, Tensor)}) > 1:
-            return log_potentials  # refused at the door
-        fields = [double(structure, f) for f in log_potentials]
-        return type(log_potentials)(*fields) if hasattr(log_potentials, "_fields") else type(log_potentials)(fields)
-    return log_potentials
+def inner(door: Door, means: Any, values: Any, extra: int = 0) -> Tensor:
+    """`<means, values>` over the event dims, for values `(*batch, *event, *extra)`, batch dims broadcasting.
 
-
-def inner(door: Door, means: Any, values: Any, what: str) -> Tensor:
-    """`<means, values>` over the event dims, for values with extra trailing dims: `(*batch, *extra)`.
-
-    A part of mean 0 adds 0, whatever its value.
+    A part of mean 0 adds 0, whatever its value. Shape: `(*batch, *extra)`, with `extra` dims of their own.
     """
     terms = []
-    for m, v, event in zip(door.unpack(means, what), door.unpack(values, what), door.events, strict=True):
-        rank, lead = len(event), len(door.batch)
-        extra = v.dim() - rank - lead
-        fits = all(have in (1, want) for have, want in zip(v.shape, door.batch, strict=False))
-        if extra < 0 or not fits or tuple(v.shape[lead : lead + rank]) != event:
-            raise ShapeError(
-                f"{what}: needs shape (*batch, {', '.join(map(str, event))}, *extra) with batch {door.batch}; "
-                f"got {tuple(v.shape)}"
-            )
+    for m, v, event in zip(door.unpack(means, "means"), door.unpack(values, "values"), door.events, strict=True):
         weight = m.reshape(*m.shape, *([1] * extra))
         part = torch.where(weight == 0, 0.0, weight * torch.where(weight == 0, 0.0, v))
-        dims = list(range(lead, lead + rank))
-        terms.append(part.sum(dims) if dims else part)
+        terms.append(part.sum(list(range(-len(event) - extra, -extra))) if event else part)
     return sum(terms[1:], terms[0])
 
 
@@ -130,21 +111,20 @@ def entropy(structure: Structure, log_potentials: Any, lengths: Any = None) -> T
 
     `log Z - <marginals, log_potentials>`, in float64 inside. Cost: one forward and one backward pass.
     """
-    phi = double(structure, log_potentials)
+    phi = double(log_potentials)
     door = open_door(structure, phi, lengths)
     log_z, mean = total_and_means(door, LOG)
     return _entropy(door, log_z, mean).to(kind_of(log_potentials))
 
 
 def _entropy(door: Door, log_z: Tensor, mean: Any) -> Tensor:
-    own = inner(door, mean, door.pack(door.fields), "entropy")
+    own = inner(door, mean, door.pack(door.fields))
     return torch.where(log_z == -torch.inf, 0.0, log_z - own)
 
 
-def kind_of(log_potentials: Any) -> torch.dtype:
-    """The dtype of answers about these potentials: float64 for float64, else float32."""
-    first = log_potentials if isinstance(log_potentials, Tensor) else log_potentials[0]
-    return first.dtype if first.dtype == torch.float64 else torch.float32
+def kind_of(*log_potentials: Any) -> torch.dtype:
+    """The dtype of answers about these potentials: float64 where a field of any is, else float32."""
+    return common_dtype(f for phi in log_potentials for f in fields_of(phi))
 
 
 def cross_entropy(structure: Structure, log_potentials: Any, other: Any, lengths: Any = None) -> Tensor:
@@ -152,15 +132,14 @@ def cross_entropy(structure: Structure, log_potentials: Any, other: Any, lengths
 
     `(*batch,)`, differentiable in both. Cost: two forward and one backward pass.
     """
-    p, q = double(structure, log_potentials), double(structure, other)
-    door = open_door(structure, p, lengths)
-    mean = inner(door, means(door, LOG), q, "cross_entropy: the second potentials")
-    return (_log_normaliser(structure, q, lengths) - mean).to(kind_of(log_potentials))
+    one, two = open_both(structure, log_potentials, other, lengths, "cross_entropy")
+    mean = inner(one, means(one, LOG), two.pack(two.fields))
+    return (_log_normaliser(two) - mean).to(kind_of(log_potentials, other))
 
 
-def _log_normaliser(structure: Structure, log_potentials: Any, lengths: Any) -> Tensor:
+def _log_normaliser(door: Door) -> Tensor:
     """Log Z, 0 where it is `-inf`: nothing is expected there, or a forbidden part makes the divergence infinite."""
-    log_z = log_partition(structure, log_potentials, lengths)
+    log_z = total(door, LOG)
     return torch.where(log_z == -torch.inf, 0.0, log_z)
 
 
@@ -169,11 +148,10 @@ def kl(structure: Structure, log_potentials: Any, other: Any, lengths: Any = Non
 
     Cost: two forward and one backward pass.
     """
-    p, q = double(structure, log_potentials), double(structure, other)
-    door = open_door(structure, p, lengths)
-    log_z, mean = total_and_means(door, LOG)
-    cross = _log_normaliser(structure, q, lengths) - inner(door, mean, q, "kl: the second potentials")
-    return (cross - _entropy(door, log_z, mean)).to(kind_of(log_potentials))
+    one, two = open_both(structure, log_potentials, other, lengths, "kl")
+    log_z, mean = total_and_means(one, LOG)
+    cross = _log_normaliser(two) - inner(one, mean, two.pack(two.fields))
+    return (cross - _entropy(one, log_z, mean)).to(kind_of(log_potentials, other))
 
 
 def renyi_entropy(structure: Structure, log_potentials: Any, alpha: float, lengths: Any = None) -> Tensor:
@@ -185,7 +163,7 @@ def renyi_entropy(structure: Structure, log_potentials: Any, alpha: float, lengt
         raise ValueError(f"renyi_entropy needs alpha >= 0; got {alpha}")
     if alpha == 1:
         return entropy(structure, log_potentials, lengths)
-    phi = double(structure, log_potentials)
+    phi = double(log_potentials)
     door = open_door(structure, phi, lengths)
     log_z = total(door, LOG)
     if math.isinf(alpha):
@@ -197,28 +175,29 @@ def renyi_entropy(structure: Structure, log_potentials: Any, alpha: float, lengt
 
 
 def expectation(structure: Structure, log_potentials: Any, values: Any, lengths: Any = None) -> Tensor:
-    """E of the additive function whose part values are `values` (like the potentials, extra trailing dims allowed).
+    """E of the additive function whose part values are `values`, differentiable in both: `(*batch, *extra)`.
 
-    `(*batch, *extra)`, differentiable in both. Cost: one forward and one backward pass.
+    `values (*batch, *event)` per field, whose batch dims broadcast with those of the potentials; or, for several
+    functions at once, `(*batch, *event, *extra)` with exactly as many batch dims as the potentials (size 1 where they
+    are shared) and the same number of extra dims in every field. Values that fit the second form are read so; where
+    they have more batch dims than the potentials, sizes alone decide: give the potentials batch dims of size 1 there.
+    Cost: one forward and one backward pass.
     """
-    door = open_door(structure, log_potentials, lengths)
-    return inner(door, means(door, LOG), values, "expectation: values")
+    door, extra = open_with_values(structure, log_potentials, lengths, values, "expectation: values")
+    return inner(door, means(door, LOG), values, extra)
 
 
 def covariance_vp(structure: Structure, log_potentials: Any, vector: Any, lengths: Any = None) -> Any:
     """The covariance of the event (the Hessian of log Z) times `vector`, shaped like the potentials.
 
-    Differentiable in `vector`, in which it is linear; a gradient in the potentials would be of third order and raises.
+    `vector` has their shapes, and batch dims that broadcast with theirs. Differentiable in `vector`, in which it is
+    linear; a gradient in the potentials would be of third order and raises.
     Cost: a forward pass, then a forward and a backward pass of two channels.
     """
-    door = open_door(structure, log_potentials, lengths)
-    given = door.unpack(vector, "covariance_vp: vector")
-    shapes = [tuple(f.shape) for f in door.fields]
-    try:
-        whole = [v.to(f.dtype).expand(f.shape) for v, f in zip(given, door.fields, strict=True)]
-    except RuntimeError:
-        got = [tuple(v.shape) for v in given]
-        raise ShapeError(f"covariance_vp: vector needs the potentials' shapes {shapes}; got {got}") from None
+    return _covariance(*open_with_vector(structure, log_potentials, lengths, vector, "covariance_vp: vector"))
+
+
+def _covariance(door: Door, whole: list[Tensor]) -> Any:
     if door.structure.prepares or door.structure.offers("partition"):
         return door.pack(_curved_by_tape(door, whole))
     flat = [v.reshape(f.shape) for v, f in zip(whole, door.flat, strict=True)]
@@ -230,16 +209,18 @@ def _curved_by_tape(door: Door, vector: list[Tensor]) -> Sequence[Tensor]:
 
     def weighted(*fields: Tensor) -> Tensor:
         mean = marginals(door.structure, door.pack(fields), _given(door))
-        return inner(door, mean, door.pack(vector), "covariance_vp: vector").sum()
+        return inner(door, mean, door.pack(vector)).sum()
 
     return slopes_of(weighted, door.fields)
 
 
 def variance(structure: Structure, log_potentials: Any, values: Any, lengths: Any = None) -> Tensor:
-    """Variance of the additive function whose part values are `values`, `(*batch,)`: `<values, covariance values>`."""
-    door = open_door(structure, log_potentials, lengths)
-    bent = covariance_vp(structure, log_potentials, values, lengths)
-    return inner(door, bent, values, "variance: values")
+    """Variance of the additive function whose part values are `values`, `(*batch,)`: `<values, covariance values>`.
+
+    `values` have the shapes of the potentials, and batch dims that broadcast with theirs.
+    """
+    door, whole = open_with_vector(structure, log_potentials, lengths, values, "variance: values")
+    return inner(door, _covariance(door, whole), door.pack(whole))
 
 
 def evaluate(structure: Structure, semiring: Semiring, log_potentials: Any, lengths: Any = None) -> Tensor:

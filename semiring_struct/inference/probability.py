@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
+from semiring_struct.inference.beside import open_with_event
 from semiring_struct.inference.decode import result, score, topk
-from semiring_struct.inference.door import Door, open_door
+from semiring_struct.inference.door import Door, fit, open_door
+from semiring_struct.inference.fields import are_labels
 from semiring_struct.inference.oracles import LOG, best_parts, meets, native_log_probs, used_score, wide_total
 from semiring_struct.ops import NEG_INF, refuse_where
 from semiring_struct.structures import Encoded, Structure, dense, on_device
@@ -27,8 +29,8 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     that of each one. Differentiable twice in the potentials. Cost: a forward pass, and for events one more to see
     whether they are structures.
     """
-    door = open_door(structure, log_potentials, lengths)
-    coded = _are_labels(event)
+    door = open_with_event(structure, log_potentials, lengths, event, "log_prob: event")
+    coded = are_labels(event)
     if door.structure.offers("log_probs"):
         return _native_log_prob(door, event, coded).to(door.fields[0].dtype)
     if coded:
@@ -51,11 +53,6 @@ def _label_score(door: Door, labels: Tensor) -> Tensor:
 def _where_fine(value: Tensor, found: Encoded) -> Tensor:
     """`value (paths,)` of labels, `-inf` for those that form no structure."""
     return value if found.bad is None else torch.where(found.bad, NEG_INF, value)
-
-
-def _are_labels(event: Any) -> bool:
-    """Integers are labels; events are floating point or boolean."""
-    return isinstance(event, Tensor) and not event.is_floating_point() and event.dtype != torch.bool
 
 
 def _native_log_prob(door: Door, event: Any, coded: bool) -> Tensor:
@@ -94,8 +91,7 @@ def _label_entries(door: Door, labels: Tensor) -> tuple[tuple[int, ...], Encoded
 def _over_batch(given: Tensor, door: Door, rank: int) -> Tensor:
     """An event's field or labels, with `rank` trailing dims of their own, expanded to the batch dims of the call."""
     cut = max(given.dim() - rank, 0)
-    sizes = zip(reversed(given.shape[:cut]), reversed(door.batch), strict=False)
-    if any(a != b and 1 not in (a, b) for a, b in sizes):
+    if not fit(given.shape[:cut], door.batch):
         raise ShapeError(f"labels need shape (*sample, *batch, ...), batch {door.batch}; got {tuple(given.shape)}")
     if tuple(given.shape[:cut]) == door.batch:
         return given  # `broadcast_shapes` takes longer
@@ -119,8 +115,8 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     structure with declared shapes has more of them and none is the event.
     Cost: a forward pass of maxima and a walk.
     """
-    door = open_door(structure, log_potentials, lengths)
-    if _are_labels(event):
+    door = open_with_event(structure, log_potentials, lengths, event, "contains: event")
+    if are_labels(event):
         batch, found = _label_entries(door, event)
         fine = torch.ones(math.prod(batch), dtype=torch.bool, device=door.lengths.device)
         return (fine if found.bad is None else ~found.bad).reshape(batch)

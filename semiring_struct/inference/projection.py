@@ -12,7 +12,8 @@ from torch import Tensor
 from semiring_struct.errors import ShapeError
 from semiring_struct.inference.decode import argmax
 from semiring_struct.inference.door import Door, open_door
-from semiring_struct.inference.partition import double
+from semiring_struct.inference.fields import double
+from semiring_struct.inference.partition import kind_of
 from semiring_struct.ops import NEG_INF, active_set, hull_weights, may_be_differentiated, refuse_where, tight_atoms
 from semiring_struct.structures import Structure
 from semiring_struct.types import SparseMAP
@@ -33,7 +34,7 @@ def project(
     Raises `InfeasibleError` where an instance has no structure. Cost: an `argmax` of the whole batch for each event
     that enters; with gradients two more, to look for events that tie. Source: Niculae et al. 2018 [niculae2018].
     """
-    door = open_door(structure, double(structure, log_potentials), lengths)
+    door = open_door(structure, double(log_potentials), lengths)
     target = _flat(door.fields, door)
     allowed = target != NEG_INF
     target, bend = torch.where(allowed, target, 0.0), _curvature(door, curvature)
@@ -104,8 +105,7 @@ def _heaviest_first(atoms: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 def _answer(door: Door, mean: Tensor, atoms: Tensor, weights: Tensor, gap: Tensor, given: Any) -> SparseMAP:
     """In the shapes of the call, and in its dtype (float32 for half precision)."""
-    first = given if isinstance(given, Tensor) else given[0]
-    kind = first.dtype if first.dtype == torch.float64 else torch.float32
+    kind = kind_of(given)
     lead = (atoms.shape[1],)
     return SparseMAP(
         door.pack([f.to(kind) for f in _unflat(mean, door)]),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from semiring_struct.inference import evaluate
+from semiring_struct.inference import evaluate, score
 from semiring_struct.inference.door import open_door
 from semiring_struct.inference.projection import project
-from semiring_struct.losses.target import event_of, score_of
+from semiring_struct.losses.target import with_target
 from semiring_struct.semirings import Semiring
 from semiring_struct.structures import Structure
 
@@ -55,16 +56,16 @@ class EuclideanMaximum(Maximum):
         door = open_door(structure, log_potentials, lengths)
         near = project(structure, door.pack([f.detach() for f in door.fields]), lengths)
         mean = [m.detach() for m in door.unpack(near.mean, "projection")]
-        return score_of(structure, log_potentials, door.pack(mean), lengths) - _half_square(door.batch, mean)
+        return score(structure, log_potentials, door.pack(mean)) - _half_square(door.events, mean)
 
     def regularizer(self, structure: Structure, log_potentials: Any, event: Any) -> Tensor:
         """Half the squared length of the event."""
         door = open_door(structure, log_potentials)
-        return _half_square(door.batch, list(door.unpack(event, "fenchel_young: target")))
+        return _half_square(door.events, door.event(event, "fenchel_young: target"))
 
 
-def _half_square(batch: tuple[int, ...], fields: list[Tensor]) -> Tensor:
-    terms = [f.square().flatten(len(batch)).sum(-1) / 2 for f in fields]
+def _half_square(events: Sequence[tuple[int, ...]], fields: Sequence[Tensor]) -> Tensor:
+    terms = [f.square().sum(list(range(-len(event), 0))) / 2 for f, event in zip(fields, events, strict=True)]
     return sum(terms[1:], terms[0])
 
 
@@ -77,10 +78,9 @@ class FenchelYoung:
 
     def __call__(self, structure: Structure, log_potentials: Any, target: Any, lengths: Any = None) -> Tensor:
         """`max(phi) + Omega(target) - <target, phi>`, `(*batch,)`."""
-        event = event_of(structure, log_potentials, target, lengths)
-        top = self.max.value(structure, log_potentials, lengths)
-        level = self.max.regularizer(structure, log_potentials, event)
-        return top + level - score_of(structure, log_potentials, event, lengths)
+        phi, event = with_target(structure, log_potentials, target, lengths, "fenchel_young")
+        level = self.max.regularizer(structure, phi, event)
+        return self.max.value(structure, phi, lengths) + level - score(structure, phi, event)
 
 
 def fenchel_young(max: Semiring | Maximum) -> FenchelYoung:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct.inference import log_prob, max_score
+from semiring_struct.inference import log_prob, max_score, score
 from semiring_struct.inference.door import open_door
-from semiring_struct.losses.target import event_of, score_of
+from semiring_struct.losses.target import with_target
 from semiring_struct.structures import Structure
 
 
@@ -31,7 +31,8 @@ def perceptron(structure: Structure, log_potentials: Any, target: Any, lengths: 
     Bias: none; not smooth.  Needs: argmax.  Does not need: log_partition.
     Source: Collins 2002, sec. 2 [collins2002].
     """
-    return max_score(structure, log_potentials, lengths) - score_of(structure, log_potentials, target, lengths)
+    phi, event = with_target(structure, log_potentials, target, lengths, "perceptron")
+    return max_score(structure, phi, lengths) - score(structure, phi, event)
 
 
 def hinge(structure: Structure, log_potentials: Any, target: Any, cost: Any = None, lengths: Any = None) -> Tensor:
@@ -44,11 +45,15 @@ def hinge(structure: Structure, log_potentials: Any, target: Any, cost: Any = No
     Source: Taskar, Guestrin & Koller 2003, sec. 2 [taskar2003]; Tsochantaridis et al. 2005, sec. 2.2
     [tsochantaridis2005].
     """
-    door = open_door(structure, log_potentials, lengths)
-    event = event_of(structure, log_potentials, target, lengths)
     if cost is None:
-        given = [(e == 0).to(f.dtype) for e, f in zip(door.unpack(event, "hinge: target"), door.fields, strict=True)]
-    else:
-        given = list(door.unpack(cost, "hinge: cost"))
-    raised = door.pack([f + c.to(f.dtype) for f, c in zip(door.fields, given, strict=True)])
-    return torch.relu(max_score(structure, raised, lengths) - score_of(structure, raised, event, lengths))
+        phi, event = with_target(structure, log_potentials, target, lengths, "hinge")
+        door = open_door(structure, phi)
+        raised = [f + (e == 0).to(f.dtype) for e, f in zip(door.unpack(event, "target"), door.fields, strict=True)]
+        return _margin(structure, door.pack(raised), event, lengths)
+    door = open_door(structure, log_potentials)
+    raised = [f + c.to(f.dtype) for c, f in zip(door.event(cost, "hinge: cost"), door.fields, strict=True)]
+    return _margin(structure, *with_target(structure, door.pack(raised), target, lengths, "hinge"), lengths)
+
+
+def _margin(structure: Structure, raised: Any, event: Any, lengths: Any) -> Tensor:
+    return torch.relu(max_score(structure, raised, lengths) - score(structure, raised, event))

@@ -9,6 +9,7 @@ from .mask import lengths_from_mask, masked, prefix_mask
 from .memory import borrow, empty, give_back, release, zeros
 from .noise import exponential, gumbel, gumbel_with_maximum, new_seed, uniform, uniform_at
 from .operators import constant, in_front, operator, over_batch
+from .promote import common_dtype
 from .refuse import known_all, refuse_where
 from .segment import segment_argmin, segment_logsumexp, segment_max
 from .select import counted, max_value, one_hot_argmax, tally, top_values
@@ -17,7 +18,7 @@ from .stated import Pullback, stated
 
 __all__ = [
     "NEG_INF", "STATED", "ActiveSet", "Derivative", "Gaussian", "Gumbel", "Logistic", "NegativeExponential", "Pullback",
-    "SumOfGamma", "Utility", "active_set", "borrow", "call", "capped", "clipped", "constant", "counted",
+    "SumOfGamma", "Utility", "active_set", "borrow", "call", "capped", "clipped", "common_dtype", "constant", "counted",
     "differentiable", "empty", "entmax", "exponential", "exponential_up_to_one", "give_back", "gumbel",
     "gumbel_with_maximum", "hull_weights", "in_front", "known_all", "lengths_from_mask", "log1mexp", "log_softmax",
     "logaddexp", "logcumsumexp", "logistic", "logsumexp", "masked", "max_value", "may_be_differentiated", "new_seed",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.inference import argmax, score
+from semiring_struct.inference.beside import open_with_event
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.fields import as_lengths
 from semiring_struct.ops import NEG_INF, Gumbel, Utility, stated
@@ -53,7 +54,8 @@ def perturbed_loss(
     Bias: none.  Needs: argmax.  Does not need: marginals, the score of the noise.
     Source: Berthet et al. 2020, sec. 4 [berthet2020].
     """
-    door, events, drawn = _decoded(structure, log_potentials, noise, samples, lengths, generator)
+    given = open_with_event(structure, log_potentials, lengths, target, "perturbed_loss: target")
+    door, events, drawn = _decoded(structure, given.pack(given.fields), noise, samples, lengths, generator)
     top = score(structure, door.pack(drawn), door.pack(events)).mean(0)
     return top - score(structure, door.pack(door.fields), target)
 

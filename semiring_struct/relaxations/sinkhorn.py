@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.inference.door import HALVES
+from semiring_struct.inference.fields import HALVES
 from semiring_struct.ops import (
     NEG_INF,
     Derivative,

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from semiring_struct.inference import score, topk
 from semiring_struct.inference.door import open_door
-from semiring_struct.inference.fields import map_fields
+from semiring_struct.inference.fields import double, map_fields
 from semiring_struct.inference.infeasible import refuse_infeasible
-from semiring_struct.inference.partition import double
+from semiring_struct.inference.partition import kind_of
 from semiring_struct.ops import NEG_INF, known_all, sparsemax
 from semiring_struct.structures import Structure
 from semiring_struct.types import Potentials, storable
@@ -44,12 +44,11 @@ def topk_sparsemax(structure: Structure, log_potentials: Any, k: int, lengths: A
     instance has no structure. Cost: `topk`, and a sort of `k` scores.
     Source: Correia et al. 2020, sec. 4.1 [correia2020].
     """
-    given = double(structure, log_potentials)
+    given = double(log_potentials)
     best = topk(structure, given, k, lengths)
     if not known_all(best.valid[0]):
         refuse_infeasible(open_door(structure, log_potentials, lengths), best.valid[0])
     scores = torch.where(best.valid, score(structure, given, best.events), NEG_INF)
     weights = sparsemax(scores, 0)
-    first = log_potentials if isinstance(log_potentials, Tensor) else log_potentials[0]
-    kind = first.dtype if first.dtype == torch.float64 else torch.float32
+    kind = kind_of(log_potentials)
     return SparseTopK(map_fields(lambda e: e.to(kind), best.events), weights.to(kind), (weights == 0).any(0))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ProgramError, ShapeError, UnsupportedQueryError
-from semiring_struct.ops import constant, refuse_where
+from semiring_struct.ops import common_dtype, constant, refuse_where
 from semiring_struct.programs import (
     Described,
     Expression,
@@ -182,8 +182,7 @@ class Structure(Natives, Described, ABC):
         found = this.label_parts(labels, sizes, shapes, bounds)
         for bad, message in found.faults:
             refuse_where(bad.reshape((*batch, *bad.shape[1:])), message)
-        kind = given[0].dtype if given[0].dtype == torch.float64 else torch.float32
-        used = zip(found.parts, shapes, strict=True)
+        kind, used = common_dtype(given), zip(found.parts, shapes, strict=True)
         out = [dense(entries, shape, kind).reshape((*batch, *shape)) for entries, shape in used]
         if not isinstance(like, tuple | list):
             return out[0]

@@ -14,7 +14,7 @@ from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.frames import frame_faults, too_few_frames
 from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
-from semiring_struct.structures.lengths import integers
+from semiring_struct.structures.targets import targets_of
 
 
 @final
@@ -27,8 +27,9 @@ class CTC(DynamicProgram):
               A_{i,j} = (A_{i-1,j} \oplus B_{i-1,j-1} \oplus A_{i-1,j-1}\,[y_j \ne y_{j-1}]) \otimes s_{i,y_j}
 
     `targets (*batch, l)` integers, of which the first `target_lengths (*batch,)` count (all if None); their batch dims
-    broadcast with those of the potentials. `blank` is the index of the blank symbol. Queries raise `ValueError` for
-    targets that are out of range or blank, `ShapeError` where batch dims do not fit.
+    broadcast with those of the potentials. Or, as in torch, `targets` of one dim are those of `b` instances one after
+    the other, and `target_lengths (b)` add up to their number. `blank` is the index of the blank symbol. Queries raise
+    `ValueError` for targets out of range or blank, `ShapeError` where batch dims do not fit.
 
     Shape (after any batch dims):
         - frame: `(t, v)`; `[i, a]` scores frame `i` emitting symbol `a`, as by log-probabilities.
@@ -46,12 +47,8 @@ class CTC(DynamicProgram):
     uses_parts_once = True
 
     def __init__(self, targets: Tensor, target_lengths: Any = None, blank: int = 0):
-        if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.dim() < 1:
-            raise TypeError(f"CTC takes targets as an integer tensor (*batch, l); got {targets!r}")
-        full = targets.shape[-1]
-        counts = integers("CTC: target_lengths", full if target_lengths is None else target_lengths)
-        refuse_where((counts < 0) | (counts > full), f"CTC: target_lengths must lie in 0..{full}")
-        self.targets, self.target_lengths, self.blank = targets, counts, blank
+        self.targets, self.target_lengths = targets_of("CTC", targets, target_lengths)
+        self.blank = blank
 
     @property
     def recorded_by(self) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ def imle(
     Source: Niepert, Minervini & Franceschi 2021, sec. 3 [niepert2021]; Niculae et al. 2023, eq. 5.7 [niculae2023].
     """
     check_step(step, "imle")
-    door = open_door(structure, log_potentials, lengths)
+    beside = None if isinstance(noise, Utility) else lambda alone: alone.lead(noise, "imle: noise")
+    door = open_door(structure, log_potentials, lengths, beside)
     moving = door.pack(_noisy(structure, door, noise, generator, lengths))
     best = argmax(structure, moving, lengths=lengths)
     around = open_door(structure, moving, lengths)
@@ -68,7 +69,7 @@ def _noisy(
 ) -> Sequence[Tensor]:
     """Potentials plus noise that is held in the backward pass."""
     if not isinstance(noise, Utility):
-        given = door.unpack(noise, "imle: noise")
+        given = door.event(noise, "imle: noise")
         return [f + e.to(f.dtype) for e, f in zip(given, door.fields, strict=True)]
     fields = [f.detach() for f in door.fields]
     best = door.unpack(argmax(structure, door.pack(fields), lengths=lengths), "best")
