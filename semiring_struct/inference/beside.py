@@ -84,7 +84,8 @@ def _batch_dims(lengths: Any, alone: Door, lead: tuple[int, ...]) -> int:
     most = 0
     for x, n in zip(each, alone.full, strict=False):
         held = isinstance(x, Tensor | list | np.ndarray)
-        shape: tuple[int, ...] = tuple(x.shape if isinstance(x, Tensor) else np.shape(x)) if held else ()
+        found = x.shape if isinstance(x, Tensor) else np.shape(x) if held else ()
+        shape: tuple[int, ...] = tuple(found)
         if getattr(x, "dtype", None) in (torch.bool, np.bool_):
             shape = shape[:-1]
         elif len(shape) == len(alone.batch) + 1 and shape[-1] == n:
