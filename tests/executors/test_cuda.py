@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 import semiring_struct as ss
 from semiring_struct.executors import Cuda
 from semiring_struct.executors.cuda.encode import TILE, encode, shape_of_tiles, ways
+from semiring_struct.executors.cuda.machine import _without_triton
 from semiring_struct.inference.door import open_door
 from semiring_struct.ops import one_hot_argmax
 from semiring_struct.semirings import Reduction
@@ -161,9 +163,17 @@ def test_refusals_name_their_reason(monkeypatch: pytest.MonkeyPatch):
     for semiring in (ss.SparsemaxSemiring(), ss.SampleSemiring(), ss.GumbelSoftmaxSemiring()):
         assert "Reduction" not in (Cuda().refuse(program, semiring.reduction, cuda) or "")
     assert "no reduction" in (Cuda().refuse(program, None, cuda) or "")
-    monkeypatch.setattr("semiring_struct.executors.cuda.machine._has_triton", lambda: False)
+    machine = "semiring_struct.executors.cuda.machine"
+    monkeypatch.setattr(f"{machine}._without_triton", _without_triton.__wrapped__)
+    monkeypatch.setattr(f"{machine}.find_spec", lambda name: None)
     assert "not installed" in (Cuda().refuse(program, log, cuda) or "")
-    monkeypatch.setattr("semiring_struct.executors.cuda.machine._has_triton", lambda: True)
+    monkeypatch.setattr(f"{machine}.find_spec", lambda name: "found")
+    for version in ("3.3.1", "3.4.0+git1", "2.10"):
+        monkeypatch.setattr(f"{machine}.import_module", lambda name, v=version: SimpleNamespace(__version__=v))
+        assert f"triton {version} does not compile" in (Cuda().refuse(program, log, cuda) or "")
+    monkeypatch.setattr(f"{machine}.import_module", lambda name: {}[name])
+    assert "cannot be imported" in (Cuda().refuse(program, log, cuda) or "")
+    monkeypatch.setattr(f"{machine}.import_module", lambda name: SimpleNamespace(__version__="3.10.0"))
     assert "no GPU has run it" in (Cuda().refuse(program, log, cuda) or "")
     monkeypatch.setenv("SEMIRING_STRUCT_EXECUTOR", "cuda")
     assert Cuda().refuse(program, log, cuda) is None

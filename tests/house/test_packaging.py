@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 MODULE_OF = {
     "POT": "ot",
+    "pytest-xdist": "xdist",
     "pytorch-crf": "torchcrf",
     "biopython": "Bio",
     "scikit-learn": "sklearn",
@@ -71,6 +76,33 @@ def test_every_requirement_is_pinned_within_its_range():
     for requirement in wanted:
         assert requirement.name in pins, f"{requirement.name} has no pin"
         assert pins[requirement.name].version in requirement.specifier, f"{requirement} excludes its pin"
+
+
+def _answers(index: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{index.rstrip('/')}/opt-einsum/", timeout=10) as page:
+            return page.status == 200
+    except OSError:
+        return False
+
+
+def test_pins_resolve_without_wheels_of_ones_own():
+    """All extras and groups at once, which holds every subset of them, from an index alone and as pip would."""
+    settings = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")} | {"PIP_CONFIG_FILE": os.devnull}
+    settings |= {k: os.environ[k] for k in ("PIP_INDEX_URL", "PIP_CERT", "PIP_PROXY") if k in os.environ}
+    if not _answers(settings.get("PIP_INDEX_URL", "https://pypi.org/simple")):
+        pytest.skip("no package index answers")
+    wanted = [str(r) for r in RUNTIME] + [r for extra in EXTRAS.values() for r in extra]
+    wanted += [str(r) for group in PROJECT["dependency-groups"] for r in requirements(group)]
+    # metadata only: from the index where it has it, else from the end of the wheel
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--use-feature=fast-deps",
+               "-c", str(ROOT / "constraints.txt"), *wanted]  # fmt: skip
+    try:
+        said = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip("the package index takes longer than five minutes")
+    assert said.returncode == 0, said.stderr
+    assert re.search(r"Would install .*\btorch-", said.stdout)
 
 
 def test_versions_agree():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple, final
 
@@ -28,6 +30,7 @@ KNOWN = (
     LogReduction, MaxReduction, SampleReduction, SoftmaxReduction, SparsemaxReduction, EntmaxReduction,
     GumbelSoftmaxReduction,
 )  # fmt: skip
+TRITON = 3, 5  # the oldest that compiles all kernels
 WARPS = 4  # per instance; twice as many where a thread would hold more than its registers take
 
 
@@ -65,8 +68,17 @@ def rule_of(reduction: Reduction) -> Rule:
 
 
 @lru_cache(maxsize=1)
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _without_triton() -> str | None:
+    """Why triton compiles no kernel of this machine, or None. Imports it."""
+    if find_spec("triton") is None:
+        return "triton is not installed: pip install 'semiring-struct[cuda]'"
+    try:
+        version = import_module("triton").__version__
+    except Exception as error:  # another version of Python or of a driver than it was built for
+        return f"triton is installed, but cannot be imported: {error}"
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < TRITON:
+        return f"triton {version} does not compile its kernels: it takes {'.'.join(map(str, TRITON))} or newer"
+    return None
 
 
 @lru_cache(maxsize=256)
@@ -169,8 +181,8 @@ class Cuda(Machine):
             return "the semiring has no reduction, so only its own `mul` and `sum` can run it"
         if type(reduction) not in KNOWN:
             return f"{type(reduction).__name__} is not among the reductions that its kernels have"
-        if not _has_triton():
-            return "triton is not installed: pip install 'semiring-struct[cuda]'"
+        if (missing := _without_triton()) is not None:
+            return missing
         if os.environ.get(SWITCH) != self.name:
             return f"no GPU has run it yet; {SWITCH}={self.name} chooses it"
         return None
