@@ -11,51 +11,59 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from semiring_struct.executors.machine import Job, Machine, choose
 from semiring_struct.ops import constant, operator, over_batch
-from semiring_struct.programs import Program, Writer, attributes, made, program_of, rebuilt
+from semiring_struct.programs import Program, Writer, attributes, concrete, described, is_plain, program_of, rebuilt
 from semiring_struct.semirings import Reduction
 
 REDUCTIONS = 1024  # descriptions of reductions that are remembered
+TEXT = "_description"  # the attribute of a frozen reduction that keeps its own
 
 
 def description_of(reduction: Reduction) -> str:
     """The text that stands for a reduction in operators, by class and settings.
 
-    A reduction made inside a compiled graph is no constant; its class and its settings are.
+    A frozen one keeps it. A reduction made inside a compiled graph is no constant; its class and plain settings are.
     """
+    traced = torch.compiler.is_compiling()
+    if not traced and (known := reduction.__dict__.get(TEXT)) is not None:
+        return known
     names = _setting_names(type(reduction))
-    if names is None:
-        return _description_of_other(reduction)
-    return _described(type(reduction), *[getattr(reduction, name) for name in names])
+    settings = [x for name in names or () for x in (name, getattr(reduction, name))]
+    if names is None or not all(map(is_plain, settings)):
+        return _described_whole(reduction)
+    text = _described(type(reduction), *[concrete(x) for x in settings])
+    if not traced:
+        object.__setattr__(reduction, TEXT, text)
+    return text
 
 
 @constant
-def _setting_names(kind: type[Reduction]) -> tuple[str, ...] | None:
-    return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+def _setting_names(kind: Any) -> tuple[str, ...] | None:
+    """The fields of a frozen dataclass."""
+    frozen = dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen  # pyright: ignore[reportAttributeAccessIssue]
+    return tuple(kind.__dataclass_fields__) if frozen else None
 
 
 @constant
-def _described(kind: type[Reduction], *values: object) -> str:
-    try:
-        return _text(kind, *values)
-    except TypeError:  # values that cannot be hashed, or not be written down
-        settings = dict(zip(_setting_names(kind) or (), values, strict=True))
-        return Writer(shapes=False).text_or_itself(made(kind, settings), settings, tuple(map(id, values)))
+def _described(kind: type[Reduction], *settings: object) -> str:
+    return _text(kind, *settings)
 
 
 @lru_cache(maxsize=REDUCTIONS, typed=True)
-def _text(kind: type[Reduction], *values: object) -> str:
-    return Writer(shapes=False).text(kind, dict(zip(_setting_names(kind) or (), values, strict=True)))
+def _text(kind: type[Reduction], *settings: object) -> str:
+    return described(kind, False, *settings)
 
 
 @constant
-def _description_of_other(reduction: Reduction) -> str:
-    return Writer(shapes=False).text_or_itself(reduction, attributes(reduction), (id(reduction),))
+def _described_whole(reduction: Reduction) -> str:
+    """By all its attributes; where these do not compare by value, as this one object."""
+    return Writer(shapes=False).text_or_itself(reduction, attributes(reduction))
 
 
 @lru_cache(maxsize=REDUCTIONS)

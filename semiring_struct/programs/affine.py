@@ -65,6 +65,8 @@ class Affine:
                 offset += k.shift * stride
                 per_length.append((k.side, k.shift, stride))
             elif isinstance(k, slice):
+                if any(isinstance(x, Length) for x in (k.start, k.stop, k.step)):
+                    raise ProgramError("p.length picks one index; it cannot bound a slice, whose size would vary")
                 start, stop, step = k.indices(size)
                 count = len(range(start, stop, step))
                 offset += start * stride if count else 0
@@ -159,6 +161,15 @@ def _as_int(k: object) -> int:
         f"programs index with ints, slices, None, ... and p.length, which keep a view affine; got {k!r}. "
         "Gather or mask with ordinary torch in `prepare`, ahead of the program."
     )
+
+
+def length_indices(key: object, rank: int) -> list[tuple[int, Length]]:
+    """The dims of a view of `rank` dims that a key indexes by a length, with that length."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    if not any(isinstance(k, Length) for k in keys):
+        return []
+    taken = [k for k in _spell_out(keys, rank) if k is not None]
+    return [(d, k) for d, k in enumerate(taken) if isinstance(k, Length)]
 
 
 def _spell_out(keys: list, rank: int) -> list:

@@ -14,9 +14,11 @@ import enum
 import functools
 import importlib
 import json
+import operator
 import secrets
 import sys
 import types
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,7 +29,8 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ProgramError
-from semiring_struct.programs.fingerprint import State, code_of_class, code_of_function, state
+from semiring_struct.ops import constant
+from semiring_struct.programs.fingerprint import ClassState, code_of_class, code_of_function
 
 RECENT = 1024  # local objects that are kept although nothing else holds them
 
@@ -56,7 +59,7 @@ class Local:
 class _Class(NamedTuple):
     """What is known of a class in a certain state."""
 
-    state: State
+    state: ClassState
     reference: list[str]
     locals: list[Local]
 
@@ -94,13 +97,12 @@ class Writer:
         """The description of an object of class `kind`; `Undescribed` says which setting has none."""
         return _dump(self._object(kind, settings))
 
-    def text_or_itself(self, thing: object, settings: dict[str, Any], key: tuple[int, ...]) -> str:
-        """The description of `thing`; where it has none, as the one object of its class with this `key`."""
-        kind = type(thing)
+    def text_or_itself(self, thing: object, settings: dict[str, Any]) -> str:
+        """The description of `thing`; where it has none, one of it as this very object."""
         try:
-            return self.text(kind, settings)
+            return self.text(type(thing), settings)
         except Undescribed:
-            return _dump({"local": self._local(kind.__qualname__, thing, (kind, key, "itself"))})
+            return _dump({"local": self._local(type(thing).__qualname__, thing, (id(thing), "itself"))})
 
     def _object(self, kind: type, settings: dict[str, Any]) -> dict[str, Any]:
         nodes = {}
@@ -113,9 +115,9 @@ class Writer:
 
     def _class(self, kind: type) -> list[str]:
         """A class by name; one from outside the library with the digest of its code."""
-        now, known = state(kind), _CLASSES.pop(kind, None)
-        if known is None or known.state.ids != now.ids:
-            inner = Writer()
+        known = _CLASSES.pop(kind, None)
+        if known is None or not known.state.holds(kind):
+            inner, now = Writer(), ClassState.of(kind)
             name = inner._name(kind, (id(kind), "itself"))
             _CLASSES[kind] = _Class(now, [name], [])  # for objects of the class among its own attributes
             code = code_of_class(kind, inner._constant)
@@ -177,6 +179,47 @@ class Writer:
             return _dump(self.node(value))
         except Undescribed:
             return self._local(type(value).__qualname__, value, (id(value), "itself"))
+
+
+@constant
+def described(kind: type, shapes: bool, *settings: object) -> str:
+    """The description of an object of class `kind`; `settings` are names, each followed by its value.
+
+    A constant of compiled graphs: they are guarded by what `concrete` made of the values.
+    """
+    writer = Writer(shapes)
+    given = {str(name): value for name, value in zip(settings[::2], settings[1::2], strict=True)}
+    text = writer.text(kind, given)
+    warn_if_exporting(kind, writer.locals)
+    return text
+
+
+def is_plain(value: object) -> bool:
+    """Whether a compiled graph can keep a value as a constant, and guard it."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def concrete(value: Any) -> Any:
+    """A plain value; inside a compiled graph, numbers that were symbols of it become what they are."""
+    if isinstance(value, tuple):
+        return tuple([concrete(x) for x in value])
+    if isinstance(value, float):
+        return float.fromhex(value.hex())
+    return operator.index(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def warn_if_exporting(kind: type, found: list[Local]) -> None:
+    """Say so when a graph is exported that no other process will be able to run."""
+    if found and torch.compiler.is_exporting():
+        names = ", ".join(sorted({x.name.partition(":")[2] for x in found}))
+        warnings.warn(
+            f"this graph runs in this process only: {names}, which {kind.__name__} depends on, cannot be found by "
+            "another. Put classes and functions at the top level of a module, and settings into numbers, strings, "
+            "tuples, lists, dicts or arrays",
+            stacklevel=2,
+        )
 
 
 def _dump(node: Any) -> str:

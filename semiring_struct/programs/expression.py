@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from semiring_struct.errors import ProgramError
-from semiring_struct.programs.affine import Affine
+from semiring_struct.programs.affine import Affine, length_indices
 
 if TYPE_CHECKING:
     from semiring_struct.programs.recorder import Recorder
@@ -98,7 +98,9 @@ class Expression:
         return Expression(self.recorder, terms, shape)  # pyright: ignore[reportReturnType]
 
     def __getitem__(self, key: object) -> Self:
-        return self._change(lambda a: a.index(key))
+        picked = self._change(lambda a: a.index(key))
+        self.recorder.note_lengths(self, length_indices(key, self.ndim))
+        return picked
 
     def __iter__(self) -> Iterator[Self]:
         return iter(self.unbind(0))
@@ -164,6 +166,22 @@ class Expression:
         return Expression(self.recorder, self.expand(*shape).terms + b.expand(*shape).terms, shape)
 
     __rmul__, __radd__ = __mul__, __add__
+
+    def _no_inverse(self, *_: object) -> Expression:
+        raise ProgramError(
+            "a semiring has no inverse of ⊕ or ⊗, so programs neither subtract nor divide; write the sum without the "
+            "alternative that should not count, or change the log-potentials in `prepare`, ahead of the program"
+        )
+
+    __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __pow__ = __neg__ = _no_inverse  # type: ignore[assignment]
+
+    def _no_value(self, *_: object) -> bool:
+        raise ProgramError(
+            "a view has no value while a program is recorded, so nothing can be decided by it or compared with it; "
+            "decide by sizes, or mask the log-potentials in `prepare`, ahead of the program"
+        )
+
+    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _no_value  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<expression of shape {self.shape}, {len(self.terms)} terms>"

@@ -10,6 +10,7 @@ import hashlib
 import sys
 import types
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 PACKAGE = __name__.partition(".")[0]
@@ -18,37 +19,60 @@ KNOWN = frozenset({PACKAGE, "torch", "numpy", "typing_extensions"}) | sys.stdlib
 Plain = Callable[[Any], str]  # a constant as text
 
 
+class ClassState(NamedTuple):
+    """A class as it is now: its attributes are held, so that none takes the address of another."""
+
+    kind: type
+    ids: list[int]
+    held: tuple[object, ...]
+
+    @staticmethod
+    def of(kind: type) -> ClassState:
+        """Of `inside` the code counts, since tools that reload modules put new code into old functions."""
+        held: tuple[object, ...] = (_inside(kind),)
+        for c in own_classes(kind):
+            held += tuple(vars(c).values())
+        return ClassState(kind, list(map(id, held)), held)
+
+    def holds(self, kind: type) -> bool:
+        """Whether this still is the state of a class: no attribute was set since. Cheap enough for every call."""
+        if kind is not self.kind:
+            return False
+        ids = [id(_inside(kind))]
+        for c in own_classes(kind):
+            ids += map(id, vars(c).values())
+        return ids == self.ids
+
+
+def _inside(kind: Any) -> object:
+    try:
+        return kind.inside.__code__
+    except AttributeError:
+        return None
+
+
+@lru_cache(maxsize=256)
 def own_classes(kind: type) -> tuple[type, ...]:
     """The classes that make up `kind`, without those of this library, of Python and of what we build on."""
-    return tuple(c for c in kind.__mro__ if c.__module__ == "__main__" or c.__module__.partition(".")[0] not in KNOWN)
+    return tuple(c for c in kind.__mro__ if not _known(c.__module__))
+
+
+def _known(module: str) -> bool:
+    return module != "__main__" and module.partition(".")[0] in KNOWN
 
 
 def code_of_class(kind: type, plain: Plain) -> str:
-    """The digest of a class, `""` where it is made of known ones only."""
-    classes = own_classes(kind)
-    return _digest([text for c in classes for text in _members(c, plain)]) if classes else ""
+    """The digest of a class, `""` where all that it is made of is known."""
+    texts = [text for c in own_classes(kind) for text in _members(c, plain)]
+    inside = getattr(kind, "inside", None)
+    if isinstance(inside, types.FunctionType) and not _known(inside.__module__):
+        texts.append(_function(inside, plain, set()))  # replaced from outside, maybe
+    return _digest(texts) if texts else ""
 
 
 def code_of_function(function: types.FunctionType, plain: Plain) -> str:
     """The digest of a function: its code, defaults and what its closure holds."""
     return _digest([_function(function, plain, set())])
-
-
-class State(NamedTuple):
-    """The attributes of a class and their identities; they are held, so that no other takes the address of one."""
-
-    held: tuple[object, ...]
-    ids: tuple[int, ...]
-
-
-def state(kind: type) -> State:
-    """Cheap enough to be compared on every call: other `ids` once an attribute has been set anew.
-
-    Of `inside` the code counts: tools that reload modules put new code into old functions.
-    """
-    held = tuple(v for c in own_classes(kind) for v in vars(c).values())
-    held = (getattr(getattr(kind, "inside", None), "__code__", None), *held)
-    return State(held, tuple(map(id, held)))
 
 
 def _digest(texts: list[str]) -> str:

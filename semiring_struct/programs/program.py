@@ -169,7 +169,7 @@ def finish(recorder: Recorder, returned: object, default_lengths: tuple[int, ...
     row_terms = tuple(term_of(t, keep) for t in terms)
     target = Affine.contiguous(shape)
     answer = Row(shape, Window(charts, 0, target.sizes, target.strides), row_terms)
-    return Program(
+    program = Program(
         recorder.name,
         recorder.field_names,
         recorder.field_shapes,
@@ -179,3 +179,5 @@ def finish(recorder: Recorder, returned: object, default_lengths: tuple[int, ...
         default_lengths,
         len(recorder.statements),
     )
+    recorder.check_lengths(default_lengths, program.bound_shift)
+    return program

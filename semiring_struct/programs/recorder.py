@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,6 +80,9 @@ class Lengths:
     def __len__(self) -> int:
         return self.sides
 
+    def __iter__(self) -> Iterator[Length]:
+        return (Length(side) for side in range(self.sides))
+
 
 class Recorder:
     """Records one `inside` for one shape. A cell is written at most once, and before it is read.
@@ -95,6 +99,7 @@ class Recorder:
         self.lengths = Lengths(sides)
         self._book = _Book()
         self._temporaries = 0
+        self._length_indices: dict[tuple[str, int, Length], int] = {}
 
     @property
     def length(self) -> Length:
@@ -133,6 +138,7 @@ class Recorder:
             return value
         raise ProgramError(
             f"a program combines views of its charts and fields, p.one and p.zero; got {type(value).__name__} {value!r}"
+            ". Add constants to the log-potentials in `prepare`, ahead of the program"
         )
 
     def temporary(self, expression: Expression) -> View:
@@ -164,6 +170,28 @@ class Recorder:
     def answer(self, value: object) -> tuple[Term, ...]:
         """The terms that `inside` returned; here, and only here, a length may index."""
         return self._read(self.expression(value).terms, None)
+
+    def note_lengths(self, view: Expression, picked: list[tuple[int, Length]]) -> None:
+        """Remember dims that lengths index, until `check_lengths` knows how long instances are."""
+        for d, length in picked:
+            name = self.name_of(view.factor) if isinstance(view, View) else "an expression"
+            self._length_indices[f"{name}, of shape {view.shape} here,", d, length] = view.shape[d]
+
+    def check_lengths(self, full: tuple[int, ...], least: tuple[int, ...]) -> None:
+        """Raise `ProgramError` where an index by a length leaves its view, for a length `least .. full` of that side.
+
+        A shorter instance is the empty structure, for which nothing is read.
+        """
+        for (view, d, length), size in self._length_indices.items():
+            longest = full[length.side]
+            if max(least[length.side], -length.shift) <= longest and longest + length.shift >= size:
+                name = "p.length" if len(full) == 1 else f"p.lengths[{length.side}]"
+                shown = name if not length.shift else f"{name} {'+' if length.shift > 0 else '-'} {abs(length.shift)}"
+                raise ProgramError(
+                    f"{self.name}: {view} is indexed by {shown} in dim {d}, whose size is {size}; an instance of "
+                    f"length {longest} would read at {longest + length.shift}. The last of n cells is "
+                    f"{name} - 1, and a chart that {name} indexes needs n + 1 cells"
+                )
 
     def name_of(self, factor: Factor) -> str:
         if factor.buffer < len(self.field_names):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,32 +13,29 @@ from torch import Tensor
 from semiring_struct.errors import ProgramError, ShapeError, UnsupportedQueryError
 from semiring_struct.ops import common_dtype, constant, refuse_where
 from semiring_struct.programs import (
-    Described,
     Expression,
     Program,
     Recorder,
     Source,
-    Undescribed,
-    Writer,
+    concrete,
+    described,
     finish,
+    is_plain,
     program_of,
 )
 from semiring_struct.programs.affine import Affine
 from semiring_struct.structures.labels import Encoded, LabelCode, dense, stored
 from semiring_struct.structures.lengths import bounds_of, on_device
 from semiring_struct.structures.natives import Natives
-from semiring_struct.structures.shapes import Declaration
+from semiring_struct.structures.settings import Settings
 
 SHAPES = 256  # shapes of labels that a structure remembers
-_DERIVED = ("_label_shapes", "_own_handle", "declaration")
 
 
-class Structure(Natives, Described, ABC):
+class Structure(Natives, Settings, ABC):
     """A combinatorial family. `event_dim` is the number of trailing dims of one event, one per field."""
 
     event_dim: ClassVar[int | tuple[int, ...]] = 1
-    shapes: ClassVar[Mapping[str, str]] = {}
-    """Fields' shapes in letters, e.g. `{"emission": "n c", "transition": "n-1 c c"}`; size 1 ties a dim."""
     sides: ClassVar[tuple[str, ...]] = ("n",)
     """The letters that `lengths` bounds."""
     field_dim: ClassVar[int | tuple[int, ...] | None] = None
@@ -115,13 +111,13 @@ class Structure(Natives, Described, ABC):
         """`event_dim` as a tuple, one entry per field."""
         return self.event_dim if isinstance(self.event_dim, tuple) else (self.event_dim,)
 
-    @cached_property
-    def declaration(self) -> Declaration | None:
-        return Declaration.parse(self.shapes) if self.shapes else None
-
     @property
     def field_names(self) -> tuple[str, ...]:
-        return tuple(self.shapes) if self.shapes else tuple(f"field{i}" for i in range(len(self.event_dims)))
+        if not self.shapes:
+            return tuple(f"field{i}" for i in range(len(self.event_dims)))
+        if len(self.shapes) != len(self.event_dims) and self.declaration is not None:
+            self.declaration.check_ranks(type(self).__name__, self.event_dims)
+        return tuple(self.shapes)
 
     @constant
     def letters(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
@@ -129,9 +125,14 @@ class Structure(Natives, Described, ABC):
         for name, shape, rank in zip(self.field_names, shapes, self.event_dims, strict=True):
             if len(shape) != rank:
                 raise ShapeError(f"{type(self).__name__} needs {name} with {rank} event dims; got {tuple(shape)}")
-        if self.declaration is None:
-            return {"n": shapes[0][0] if shapes[0] else 1}
-        return self.declaration.solve(type(self).__name__, shapes)
+        kept = self._derived()
+        if kept.declaration is not None and not kept.asked:
+            kept.declaration.check_ranks(type(self).__name__, self.event_dims)
+        found = {"n": shapes[0][0] if shapes[0] else 1}
+        if kept.declaration is not None:
+            found = kept.declaration.solve(type(self).__name__, shapes)
+        kept.asked = True
+        return found
 
     @constant
     def full_shapes(self, shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -191,7 +192,7 @@ class Structure(Natives, Described, ABC):
     @constant
     def label_shape(self, sizes: dict[str, int]) -> tuple[int, ...] | None:
         """The shape of the labels of one instance, None where there are none; known once a code has been built."""
-        known = vars(self).setdefault("_label_shapes", {})
+        known = self._derived().label_shapes
         key = tuple(sizes.items())
         if key not in known:
             if len(known) == SHAPES:
@@ -228,25 +229,6 @@ class Structure(Natives, Described, ABC):
         parts = tuple(stored(u, f, s) for u, f, s in zip(found.parts, full, shapes, strict=True))
         return Encoded(parts, found.faults)
 
-    def same_as(self, other: Structure) -> bool:
-        """Whether both are one family with equal settings (tensors by their values)."""
-        mine, theirs = self.__getstate__(), other.__getstate__()
-        return (
-            type(self) is type(other) and mine.keys() == theirs.keys() and all(_equal(mine[k], theirs[k]) for k in mine)
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Settings only: a handle means nothing in another process."""
-        return {k: v for k, v in vars(self).items() if k not in _DERIVED}
-
-    def described_by(self) -> dict[str, Any]:
-        """The settings."""
-        return self.__getstate__()
-
-    def __repr__(self) -> str:
-        settings = self.__getstate__()
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
-
 
 class DynamicProgram(Structure, Source):
     """A structure given by one program, `inside`: every query follows from it.
@@ -261,33 +243,18 @@ class DynamicProgram(Structure, Source):
         """The program."""
 
     @property
-    def recorded_by(self) -> tuple[str, ...]:
-        """The settings that the program depends on, beside the shapes of its fields. Default: all of them."""
-        return tuple(k for k in vars(self) if k not in _DERIVED)
-
-    @property
     def handle(self) -> str:
         """The text by which machines and compiled graphs refer to this program; the same for equal structures.
 
         It describes class and recorded settings, of tensors their shapes: see `semiring_struct.programs.description`.
         """
-        return self._handle()
-
-    @constant
-    def _handle(self) -> str:
-        return self._own_handle
-
-    @cached_property
-    def _own_handle(self) -> str:
-        writer = Writer()
-        try:
-            return writer.text(type(self), {k: getattr(self, k) for k in self.recorded_by})
-        except Undescribed as error:
-            raise TypeError(
-                f"{type(self).__name__}.{error}. Programs are remembered by the values of settings: use numbers, "
-                "strings, tuples, lists, dicts, sets, arrays or dataclasses of these. If `inside` does not read this "
-                "setting, leave it out of `recorded_by`"
-            ) from None
+        if not torch.compiler.is_compiling():
+            return self._description()
+        settings = [x for name in self.recorded_by for x in (name, getattr(self, name))]
+        if all(map(is_plain, settings)):
+            return described(type(self), True, *[concrete(x) for x in settings])
+        self._describe_now()
+        return self._kept.text
 
     def program(self, field_shapes: tuple[tuple[int, ...], ...], lengths: tuple[int, ...]) -> Program:
         """The program recorded for these (prepared) field shapes and full lengths: once, then from a cache."""
@@ -308,13 +275,13 @@ class DynamicProgram(Structure, Source):
                 f"{type(self).__name__}.inside reads the values of a tensor that the structure holds; a program may "
                 "depend on its shape only. Bring the values in as a field, in `prepare`"
             ) from error
-        return finish(recorder, returned, lengths)
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a is b or (a.shape == b.shape and a.device == b.device and bool((a == b).all()))
-    return bool(a == b)
+        program = finish(recorder, returned, lengths)
+        if program.answer.out:
+            raise ProgramError(
+                f"{type(self).__name__}.inside returned an expression of shape {program.answer.out}; the answer is one "
+                "total: sum its dims with `.sum()`, or pick a cell"
+            )
+        return program
 
 
 def _views(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> list[Affine]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from semiring_struct.errors import ShapeError
+from semiring_struct.errors import ProgramError, ShapeError
 
 _TOKEN = re.compile(r"([^\W\d_])(?:([+-])(\d+))?$")
 
@@ -39,6 +39,17 @@ class Declaration:
     @staticmethod
     def parse(shapes: Mapping[str, str]) -> Declaration:
         return Declaration(tuple((name, tuple(Dim.parse(t) for t in text.split())) for name, text in shapes.items()))
+
+    def check_ranks(self, who: str, event_dims: tuple[int, ...]) -> None:
+        """Raise `ProgramError` where `shapes` and `event_dim` of a class say different things."""
+        declared = tuple(len(dims) for _, dims in self.fields)
+        if declared != event_dims:
+            names = ", ".join(f"{name} {len(dims)}" for name, dims in self.fields)
+            said, needed = (x if len(x) != 1 else next(iter(x)) for x in (event_dims, declared))
+            raise ProgramError(
+                f"{who}: `shapes` declares {len(declared)} fields of these dims: {names}; `event_dim` says {said}. "
+                f"Make `event_dim` {needed}, or mend `shapes`"
+            )
 
     def needed(self) -> str:
         return ", ".join(f"{name} (*batch, {', '.join(map(str, dims))})" for name, dims in self.fields)

@@ -63,6 +63,7 @@ class ScalarMachine:
         fresh: dict[int, float] = {}
         for index in indices(row.out):
             address = place(row.target, index, t, lengths)
+            require(0 <= address < self.program.cells, "program", f"cell {address} of {self.program.cells} is written")
             require(address not in cells and address not in fresh, "program", f"cell {address} is written twice")
             require(address not in self.tally.read, "program", f"cell {address} is written after it was read")
             fresh[address] = self.add(self.alternatives(row, index, t, cells, lengths))
@@ -85,6 +86,8 @@ class ScalarMachine:
 
     def cell(self, window: Window, address: int, cells: dict[int, float]) -> float:
         """One factor; a chart's cell that nothing has written is ⊕-zero."""
+        size = len(self.fields[window.buffer]) if window.buffer < self.program.charts else self.program.cells
+        require(0 <= address < size, "program", f"buffer {window.buffer} of {size} cells is read at {address}")
         if window.buffer < self.program.charts:
             return self.fields[window.buffer][address]
         self.tally.read.add(address)
