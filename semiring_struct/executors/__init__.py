@@ -4,16 +4,15 @@ from semiring_struct.executors.cpu import Cpu
 from semiring_struct.executors.cuda import Cuda
 from semiring_struct.executors.differentiable import curvature, generic, total, total_and_gradient
 from semiring_struct.executors.eager import Eager
-from semiring_struct.executors.growth import by_existence, by_gumbel
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths, choose, offer
 from semiring_struct.executors.operators import quiet
-from semiring_struct.executors.walks import beam, best, best_events, draws, k_best
+from semiring_struct.executors.walks import best, best_events, distinct, draws, k_best, listed
 
 offer(Eager())
 offer(Cpu())
 offer(Cuda())
 
 __all__ = [
-    "Code", "Cpu", "Cuda", "Eager", "Grow", "Job", "Machine", "Paths", "beam", "best", "best_events", "by_existence",
-    "by_gumbel", "choose", "curvature", "draws", "generic", "k_best", "offer", "quiet", "total", "total_and_gradient",
+    "Code", "Cpu", "Cuda", "Eager", "Grow", "Job", "Machine", "Paths", "best", "best_events", "choose", "curvature",
+    "distinct", "draws", "generic", "k_best", "listed", "offer", "quiet", "total", "total_and_gradient",
 ]  # fmt: skip

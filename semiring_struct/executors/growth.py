@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from semiring_struct.executors.machine import Grow
-from semiring_struct.ops import NEG_INF, gumbel, gumbel_with_maximum
+from semiring_struct.ops import NEG_INF, gumbel_at, gumbel_with_maximum
 
 
 def by_score(key: Tensor, log_prob: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,13 +30,21 @@ def by_existence(key: Tensor, log_prob: Tensor, scores: Tensor) -> tuple[Tensor,
     return torch.where(scores > NEG_INF, key[..., None], NEG_INF), log_probs
 
 
-def by_gumbel(generator: torch.Generator | None) -> Grow:
-    """Keys are log-probabilities perturbed by Gumbel noise, drawn top down [kool2019beams]."""
+def by_gumbel(seed: Tensor, batch: int) -> tuple[Tensor, Grow]:
+    """Keys are log-probabilities perturbed by Gumbel noise, drawn top down [kool2019beams]: the first, and the others.
+
+    All noise follows from `seed (1,)`, see `ops.uniform_at`.
+    """
+    used = 0
+
+    def noise(shape: tuple[int, ...]) -> Tensor:
+        nonlocal used
+        begin, used = used, used + math.prod(shape)
+        return gumbel_at(seed, torch.arange(begin, used, device=seed.device)).reshape(shape)
 
     def grow(key: Tensor, log_prob: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = log_prob[..., None] + _local(scores)
-        noise = gumbel(scores.shape, generator=generator, dtype=torch.float64, device=scores.device)
-        return gumbel_with_maximum(log_probs + noise, key), log_probs
+        return gumbel_with_maximum(log_probs + noise(tuple(scores.shape)), key), log_probs
 
-    return grow
+    return noise((batch,)), grow
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths
+from semiring_struct.executors.growth import by_existence, by_gumbel
+from semiring_struct.executors.machine import Code, Job, Machine, Paths
 from semiring_struct.executors.operators import (
     description_of,
     forward,
-    over_batch,
     program_for,
     quiet,
     reduction_of,
     started,
 )
-from semiring_struct.ops import operator
+from semiring_struct.ops import NEG_INF, operator, over_batch, over_paths
 from semiring_struct.programs.derivations import derivations
 from semiring_struct.semirings import Reduction
 
@@ -63,13 +63,22 @@ def draws(
     return _drawn_labels(fields, lengths, seed, samples, _listed(code), code.width, *how)
 
 
-def beam(
-    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], reduction: Reduction, k: int,
-    start: Tensor, grow: Grow,
-) -> Paths:  # fmt: skip
-    """The k derivations of largest key; see `Grow`. For callers that bring their own keys: eager only."""
-    machine, job, charts = forward(fields, lengths, source, full, reduction)
-    return machine.beam(job, charts, k, start, grow)
+def distinct(
+    fields: list[Tensor], lengths: Tensor, seed: Tensor, k: int, source: str, full: tuple[int, ...],
+    reduction: Reduction,
+) -> list[Tensor]:  # fmt: skip
+    """`k` draws without replacement, path `i * batch + b` the i-th of instance `b`. `seed (1,)` int64.
+
+    Log-probabilities plus Gumbel noise `(paths,)`, log-probabilities, both `-inf` for blanks, then what is used.
+    """
+    return _distinct(fields, lengths, seed, k, source, list(full), description_of(reduction))
+
+
+def listed(
+    fields: list[Tensor], lengths: Tensor, number: int, source: str, full: tuple[int, ...], reduction: Reduction
+) -> list[Tensor]:
+    """The first `number` derivations of finite score, blanks last: what is used, per field."""
+    return _listing(fields, lengths, number, source, list(full), description_of(reduction))[1:]
 
 
 def _flat(paths: Paths, fields: list[Tensor]) -> list[Tensor]:
@@ -154,6 +163,26 @@ def _drawn_labels(
         return list(machine.drawn_labels(job, seed, samples, _code(codes, width)))
 
 
+@operator("distinct")
+def _distinct(
+    fields: list[Tensor], lengths: Tensor, seed: Tensor, k: int, source: str, full: list[int], reduction: str
+) -> list[Tensor]:
+    machine, job, charts = _run(fields, lengths, source, full, reduction)
+    paths = machine.beam(job, charts, k, *by_gumbel(seed, lengths.shape[0]))
+    if paths.log_prob is None:
+        raise RuntimeError("a beam keeps log-probabilities")
+    return [paths.ranked(), paths.log_prob.masked_fill(~paths.feasible, NEG_INF), *paths.parts(len(fields))]
+
+
+@operator("listed")
+def _listing(
+    fields: list[Tensor], lengths: Tensor, number: int, source: str, full: list[int], reduction: str
+) -> list[Tensor]:
+    machine, job, charts = _run(fields, lengths, source, full, reduction)
+    start = torch.zeros(lengths.shape[0], dtype=torch.float64, device=lengths.device)
+    return _flat(machine.beam(job, charts, number, start, by_existence), fields)
+
+
 def _empty(fields: list[Tensor], paths: int, source: str, full: list[int]) -> list[Tensor]:
     table = derivations(program_for(source, [tuple(f.shape[1:]) for f in fields], full))
     uses = [1 + table.slots.count(i) * table.longest for i in range(len(fields))]
@@ -198,12 +227,28 @@ def _(fields, lengths, seed, samples, source, full, reduction):
     return _empty(fields, samples * fields[0].shape[0], source, full)
 
 
+@torch.library.register_fake(_distinct)
+def _(fields, lengths, seed, k, source, full, reduction):
+    flag, *parts = _empty(fields, k * fields[0].shape[0], source, full)
+    return [*(flag.new_empty(flag.shape, dtype=torch.float64) for _ in range(2)), *parts]
+
+
+@torch.library.register_fake(_listing)
+def _(fields, lengths, number, source, full, reduction):
+    return _empty(fields, number * fields[0].shape[0], source, full)
+
+
 @torch.library.register_fake(_drawn_labels)
 def _(fields, lengths, seed, samples, codes, width, source, full, reduction):
     return _empty_labels(fields, samples * fields[0].shape[0], width)
 
 
-# k_best and draws interleave paths of all instances, so a mapped dim cannot simply join the batch
 torch.library.register_vmap(_best, over_batch(_best))
 torch.library.register_vmap(_best_events, over_batch(_best_events))
 torch.library.register_vmap(_best_labels, over_batch(_best_labels, batched=2))
+torch.library.register_vmap(_k_best, over_paths(_k_best, number=5))
+torch.library.register_vmap(_k_best_labels, over_paths(_k_best_labels, number=7))
+torch.library.register_vmap(_draws, over_paths(_draws, number=3, seed=2))
+torch.library.register_vmap(_drawn_labels, over_paths(_drawn_labels, number=3, seed=2))
+torch.library.register_vmap(_distinct, over_paths(_distinct, number=3, seed=2))
+torch.library.register_vmap(_listing, over_paths(_listing, number=2))

@@ -137,7 +137,12 @@ def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_
     `log_prob` gives `-inf`). Raises `ValueError` naming the count if any instance has more than `limit`.
     """
     number = count(structure, log_potentials, lengths)
-    most = int(number.max()) if number.numel() else 0
+    try:
+        most = int(number.max()) if number.numel() else 0
+    except RuntimeError as error:
+        raise UnsupportedQueryError(
+            "enumerate_events returns as many events as there are, which vmap cannot; give the potentials a batch dim"
+        ) from error
     if most > limit:
         raise ValueError(f"{type(structure).__name__}: {most} events are more than limit={limit}; raise it, or sample")
     door = open_door(structure, log_potentials, lengths)

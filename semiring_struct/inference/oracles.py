@@ -14,9 +14,9 @@ from torch import Tensor
 
 from semiring_struct import executors
 from semiring_struct.errors import UnsupportedQueryError
-from semiring_struct.executors import Code, by_existence, by_gumbel
+from semiring_struct.executors import Code
 from semiring_struct.inference.door import Door, refuse_infinite
-from semiring_struct.ops import NEG_INF, gumbel, new_seed, tally
+from semiring_struct.ops import NEG_INF, new_seed, tally
 from semiring_struct.semirings import CountingSemiring, LogSemiring, MaxSemiring, Reduction, Semiring
 from semiring_struct.structures import DynamicProgram, Structure
 
@@ -160,9 +160,9 @@ def _written(parts: list[Tensor], code: Code | None) -> list[Tensor]:
 
 def distinct_parts(door: Door, k: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
     """Draws without replacement: perturbed and plain log-probabilities `(k * B,)`, `-inf` for blanks, and entries."""
+    seed = new_seed(generator, door.lengths.device)
     if _native(door, "distinct_draws"):
         with _quiet(door):
-            seed = new_seed(generator, door.lengths.device)
             perturbed, *used = door.structure.distinct_draws(_fields(door), door.lengths, k, seed)
         real = perturbed > NEG_INF
         if _native(door, "log_probs"):
@@ -170,12 +170,9 @@ def distinct_parts(door: Door, k: int, generator: torch.Generator | None) -> tup
         log_z = wide_total(door, LOG).reshape(-1).repeat(k)
         log_probs = used_score(door.flat, used) - torch.where(real, log_z, 0.0)
         return perturbed, torch.where(real, log_probs, NEG_INF), used
-    start = gumbel((len(door.lengths),), generator=generator, dtype=torch.float64, device=door.lengths.device)
-    paths = executors.beam(*_call(door, "distinct_draws"), _of(LOG), k, start, by_gumbel(generator))
-    if paths.key is None or paths.log_prob is None:
-        raise RuntimeError("a beam keeps keys and log-probabilities")
-    key, log_prob = (torch.where(paths.feasible, x, NEG_INF) for x in (paths.key, paths.log_prob))
-    return key, log_prob, paths.parts(len(door.flat))
+    fields, lengths, source, full = _call(door, "distinct_draws")
+    key, log_prob, *parts = executors.distinct(fields, lengths, seed, k, source, full, _of(LOG))
+    return key, log_prob, parts
 
 
 def native_log_probs(door: Door, used: Sequence[Tensor]) -> Tensor:
@@ -216,9 +213,8 @@ def listed_parts(door: Door, number: int) -> Sequence[Tensor]:
     """The entries of all structures of finite score, `number * B` paths, blanks last."""
     if _native(door, "k_best"):
         return k_best_parts(door, number)[1]
-    start = torch.zeros(len(door.lengths), dtype=torch.float64, device=door.lengths.device)
-    paths = executors.beam(*_call(door, "k_best"), _of(LOG), number, start, by_existence)
-    return paths.parts(len(door.flat))
+    fields, lengths, source, full = _call(door, "k_best")
+    return executors.listed(fields, lengths, number, source, full, _of(LOG))
 
 
 def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:

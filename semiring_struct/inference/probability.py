@@ -14,7 +14,7 @@ from semiring_struct.inference.decode import result, score, topk
 from semiring_struct.inference.door import Door, fit, open_door
 from semiring_struct.inference.fields import are_labels
 from semiring_struct.inference.oracles import LOG, best_parts, meets, native_log_probs, used_score, wide_total
-from semiring_struct.ops import NEG_INF, refuse_where
+from semiring_struct.ops import NEG_INF, known_all, refuse_where
 from semiring_struct.structures import Encoded, Structure, dense, on_device
 
 SEARCH = 64  # derivations over the same parts that are compared with an event
@@ -136,7 +136,7 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
             settled = [f if not t else g.unsqueeze(0) for f, g, t in zip(found, given, tied, strict=True)]
             same = _equal(inner, tuple(settled), given) & feasible & fit
         several = not door.structure.uses_parts_once and not all(tied) and meets(door.structure, "k_best")
-        if several and bool((feasible & ~same).any()):
+        if several and not known_all(~feasible | same):
             more = topk(inner.structure, inner.pack(inner.fields), SEARCH, within)
             same = _equal(inner, inner.unpack(more.events, "event"), given) & feasible
             if door.structure.declaration is not None:
@@ -160,7 +160,7 @@ def _equal(door: Door, found: tuple[Tensor, ...], given: list[Tensor]) -> Tensor
     same = torch.ones((len(found[0]), *door.batch), dtype=torch.bool, device=given[0].device)
     for mine, theirs, shape in zip(found, given, door.events, strict=True):
         equal = mine == theirs
-        same &= equal.flatten(-len(shape)).all(-1) if shape else equal
+        same = same & (equal.flatten(-len(shape)).all(-1) if shape else equal)
     return same.any(0)
 
 

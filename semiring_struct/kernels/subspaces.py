@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, logaddexp, uniform_at
+from semiring_struct.ops import NEG_INF, gumbel_at, logaddexp
 
 Solve = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Weights `(P, options, slots)` and lengths `(P,)` -> whether there is a structure `(P,)`, its options `(P, slots)`."""
@@ -122,7 +122,7 @@ def distinct(w: Tensor, lengths: Tensor, k: int, seed: Tensor, total: Total, dra
     """
     log_z = total(w, lengths)
     place = torch.arange(len(w) * (w.shape[2] + 1), device=w.device).reshape(len(w), -1)
-    noise = _gumbel(seed, place)
+    noise = gumbel_at(seed, place)
     blank = lengths.new_full((len(w), w.shape[2]), -1)
     sets = Sets.whole(torch.where(log_z == NEG_INF, NEG_INF, noise[:, 0]), blank, w.shape[1])
     out = []
@@ -138,7 +138,7 @@ def distinct(w: Tensor, lengths: Tensor, k: int, seed: Tensor, total: Total, dra
         mass = total(parts.weights(w), lengths.repeat_interleave(w.shape[2])).reshape(parts.key.shape)
         real = (mass > NEG_INF) & (parts.key > NEG_INF) & (key > NEG_INF)[:, None]
         free = torch.where(real, mass - torch.where(log_z == NEG_INF, 0.0, log_z)[:, None], 0.0)
-        free = free + _gumbel(seed, place[:, 1:] + (i + 1) * place.numel())
+        free = free + gumbel_at(seed, place[:, 1:] + (i + 1) * place.numel())
         under = -logaddexp(-torch.where(key > NEG_INF, key, 0.0)[:, None], -free)
         rest = Sets(sets.key[:, 1:], sets.options[:, 1:], sets.first[:, 1:], sets.barred[:, 1:])
         sets = rest.and_more(Sets(torch.where(real, under, NEG_INF), parts.options, parts.first, parts.barred))
@@ -146,10 +146,6 @@ def distinct(w: Tensor, lengths: Tensor, k: int, seed: Tensor, total: Total, dra
 
 
 _STRIDE = 0x2545F4914F6CDD1D  # an odd number of many bits: seeds of draws that lie far apart
-
-
-def _gumbel(seed: Tensor, place: Tensor) -> Tensor:
-    return -(-uniform_at(seed, place).log()).log()
 
 
 def _stacked(out: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

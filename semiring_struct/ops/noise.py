@@ -48,6 +48,11 @@ def uniform_at(seed: Tensor, index: Tensor) -> Tensor:
     return (_shifted(z ^ _shifted(z, 31), 13).double() + 0.5) * 2.0**-51
 
 
+def gumbel_at(seed: Tensor, index: Tensor) -> Tensor:
+    """Standard Gumbel variables, float64, from `uniform_at` of the same arguments."""
+    return -(-uniform_at(seed, index).log()).log()
+
+
 def _shifted(z: Tensor, bits: int) -> Tensor:
     """`z >> bits` with zeros moving in, which torch does for unsigned numbers only."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -52,6 +52,47 @@ def over_batch(op: Callable, batched: int | None = None) -> Callable:
         return (tuple(split), (0,) * len(split)) if isinstance(out, tuple) else (split, [0] * len(split))
 
     return rule
+
+
+def over_paths(op: Callable, number: int, seed: int | None = None) -> Callable:
+    """The vmap rule of an operator whose outputs hold paths: path `i * batch + b` is the i-th of instance `b`.
+
+    Argument `number` says how many each instance has. The first two arguments have the batch dim, the rest does not.
+    Argument `seed` is the seed of drawn paths: where it is mapped, the noise is to differ among the mapped, and one
+    seed gives all of it; where it is not, the noise is to be the same, and they run one after another.
+    """
+
+    def rule(info, in_dims, *args):
+        size = info.batch_size
+        if seed is not None and in_dims[seed] is None and size:
+            runs = [_listed(op(*one)) for one in _one_by_one(size, in_dims, args)]
+            outs = [torch.stack(column) for column in zip(*runs, strict=True)]
+        else:
+            folded, batch = fold(size, in_dims, args, batched=2)
+            if seed is not None and in_dims[seed] is not None:
+                folded[seed] = args[seed].movedim(in_dims[seed], 0)[0] if size else args[seed].new_zeros(1)
+            split = [o.unflatten(0, (args[number], size, batch)) for o in _listed(op(*folded))]
+            outs = [o.movedim(1, 0).flatten(1, 2) for o in split]
+        form = list if op._schema.returns[0].type.kind() == "ListType" else tuple
+        return form(outs), form([0] * len(outs))
+
+    return rule
+
+
+def _listed(out: Any) -> Sequence[Tensor]:
+    return (out,) if isinstance(out, Tensor) else out
+
+
+def _one_by_one(size: int, in_dims: Sequence[Any], args: Sequence[Any]) -> Iterator[list[Any]]:
+    """The arguments of each of the mapped."""
+
+    def at(i: int, arg: Any, dims: Any) -> Any:
+        if dims is None:
+            return arg
+        return [at(i, a, d) for a, d in zip(arg, dims, strict=True)] if isinstance(arg, list) else arg.select(dims, i)
+
+    for i in range(size):
+        yield [at(i, arg, dims) for arg, dims in zip(args, in_dims, strict=True)]
 
 
 def fold(size: int, in_dims: Sequence[Any], args: Sequence[Any], batched: int | None = None) -> tuple[list[Any], int]:

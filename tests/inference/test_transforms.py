@@ -11,7 +11,7 @@ from torch import Tensor
 
 import semiring_struct as ss
 from semiring_struct.executors import operators
-from tests.structures.families import Family, arborescence, chain, grammar, heads, spanning, spans
+from tests.structures.families import Family, arborescence, chain, ctc, grammar, heads, matching, spanning, spans
 from tests.structures.test_contract import fields
 
 TREE = ss.SpanTree()
@@ -21,6 +21,10 @@ FAMILIES = (chain(4, 3), chain(1, 3), spans(4), heads(4))
 QUERIES = (ss.log_partition, ss.marginals, ss.max_score, ss.entropy)
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
 every_query = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.__name__)
+
+
+# forward mode loads rules of torch that warn of torch's own use of torch.jit
+forward_mode = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def close(one: Any, other: Any) -> None:
@@ -48,8 +52,101 @@ def test_vmap_maps_lengths_and_gradients(family: Any):
     close(tuple(fields(per_instance)), torch.autograd.grad(total, leaves))
 
 
-# forward mode loads rules of torch that warn of torch's own use of torch.jit
-forward_mode = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+WALKED = (chain(4, 3), spans(4), arborescence(4), matching(3), ctc(4, 3, (1, 2)), spanning(4))
+
+
+def mapped(query: Callable[..., Any], phi: Any, **how: Any) -> Any:
+    return torch.func.vmap(query, **how)(phi)
+
+
+def one_by_one(query: Callable[..., Any], phi: Any) -> Any:
+    found = [query(type(phi)(*(f[i] for f in phi)) if isinstance(phi, tuple) else phi[i]) for i in range(3)]
+    return torch.utils._pytree.tree_map(lambda *each: torch.stack(each), *found)
+
+
+def equal(one: Any, other: Any) -> bool:
+    pairs = zip(torch.utils._pytree.tree_leaves(one), torch.utils._pytree.tree_leaves(other), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("family", WALKED, ids=str)
+def test_vmap_finds_structures(family: Any, labels: bool):
+    phi, structure = family.draw((3, 2), seed=9), family.structure
+    for query in (
+        lambda x: ss.argmax(structure, x, labels=labels),
+        lambda x: ss.topk(structure, x, 3, labels=labels),
+        lambda x: ss.contains(structure, x, ss.argmax(structure, x)),
+        lambda x: ss.count(structure, x),
+    ):
+        assert equal(mapped(query, phi), one_by_one(query, phi))
+    nested = torch.func.vmap(torch.func.vmap(lambda x: ss.topk(structure, x, 3, labels=labels)))(phi)
+    flat = ss.topk(structure, phi, 3, labels=labels)
+    assert equal(nested, torch.utils._pytree.tree_map(lambda x: x.movedim(0, 2), flat))
+
+
+@pytest.mark.parametrize("family", WALKED, ids=str)
+def test_vmap_draws_the_same_or_differently(family: Any):
+    one, structure = family.draw((2,), seed=10), family.structure
+    phi = type(one)(*(f.expand(3, *f.shape) for f in one)) if isinstance(one, tuple) else one.expand(3, *one.shape)
+    for query in (
+        lambda x, g: ss.sample(structure, x, 50, generator=g),
+        lambda x, g: ss.sample(structure, x, (5, 10), generator=g, labels=True),
+        lambda x, g: ss.sample_without_replacement(structure, x, 2, generator=g),
+    ):
+        def seeded(x: Any, query: Callable[..., Any] = query) -> Any:
+            return query(x, torch.Generator().manual_seed(3))
+
+        assert equal(mapped(seeded, phi, randomness="same"), one_by_one(seeded, phi))
+        found = mapped(seeded, phi, randomness="different")
+        assert equal(found, mapped(seeded, phi, randomness="different"))
+        shapes = [x.shape for x in torch.utils._pytree.tree_leaves(seeded(one))]
+        assert [x.shape[1:] for x in torch.utils._pytree.tree_leaves(found)] == shapes
+        assert any(not torch.equal(x[0], x[1]) for x in torch.utils._pytree.tree_leaves(found))
+        with pytest.raises(RuntimeError, match="randomness"):
+            mapped(seeded, phi)
+
+
+@pytest.mark.statistical
+def test_mapped_draws_have_their_own_law():
+    """Each instance has potentials of its own: its share of draws must be that of its own marginals."""
+    phi = spans(4).draw((3, 2), seed=11)
+    draws = torch.func.vmap(lambda x: ss.sample(TREE, x, 4000), randomness="different")(phi)
+    # five deviations of a mean of 4000, of 96 entries: false alarms below 1e-4
+    assert ((draws.mean(1) - ss.marginals(TREE, phi)).abs() < 5 * 0.5 / 4000**0.5).all()
+
+
+def test_vmap_over_nothing_and_over_listing():
+    empty = spans(4).draw((0, 2), seed=0)
+    assert torch.func.vmap(lambda x: ss.topk(TREE, x, 3).scores)(empty).shape == (0, 3, 2)
+    for randomness in ("same", "different"):
+        drawn = torch.func.vmap(lambda x: ss.sample(TREE, x, 7), randomness=randomness)(empty)
+        assert drawn.shape == (0, 7, 2, 4, 4)
+    with pytest.raises(NotImplementedError, match="enumerate_events"):
+        torch.func.vmap(lambda x: ss.enumerate_events(TREE, x))(spans(4).draw((2,), seed=0))
+
+
+GENERIC = (ss.KBestSemiring(2), ss.ExpectationSemiring(), ss.EntropySemiring(), ss.CountingSemiring())
+
+
+@forward_mode
+@pytest.mark.parametrize("semiring", GENERIC, ids=str)
+def test_semirings_without_a_reduction_under_transforms(semiring: ss.Semiring):
+    phi, along = spans(3).draw((2,), seed=12), spans(3).draw((2,), seed=13)
+
+    def value(x: Tensor) -> Tensor:
+        return ss.evaluate(TREE, semiring, x).double()
+
+    close(torch.func.vmap(value)(phi), torch.stack([value(x) for x in phi]))
+    leaf = phi.clone().requires_grad_()
+    weights = torch.randn(value(phi).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    if not value(leaf).requires_grad:
+        return
+    (wanted,) = torch.autograd.grad((value(leaf) * weights).sum(), leaf)
+    close(torch.func.grad(lambda x: (value(x) * weights).sum())(phi), wanted)
+    close(torch.func.jvp(lambda x: (value(x) * weights).sum(), (phi,), (along,))[1], (wanted * along).sum())
+    with pytest.raises(ValueError, match="NaN"):
+        torch.func.vmap(value)(torch.full_like(phi, torch.nan))
 
 
 @forward_mode

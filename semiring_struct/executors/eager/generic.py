@@ -13,18 +13,22 @@ from torch import Tensor
 from semiring_struct.executors.eager.access import look, store
 from semiring_struct.executors.eager.forward import Answer
 from semiring_struct.executors.eager.local import Buffers
-from semiring_struct.executors.machine import refuse_nan
+from semiring_struct.ops import may_be_differentiated, refuse_where
 from semiring_struct.programs import Program, Row, RowTerm
 from semiring_struct.semirings import Semiring
 
 
 def total(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
     """The answer's element: `fields (batch, *event)` lifted here -> `(s, batch, *out)`."""
-    refuse_nan(program, fields)
+    for name, f in zip(program.field_names, fields, strict=True):
+        bad = ~(f.detach() < torch.inf)
+        refuse_where(bad, f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part")
     lifted = [semiring.lift(f) for f in fields]
-    zero = semiring.zero(torch.zeros((fields[0].shape[0], program.cells), dtype=fields[0].dtype, device=lengths.device))
+    # made from all fields, as under `vmap` only what is mapped can take what is
+    blank = sum((torch.zeros_like(f.flatten(1).sum(1)) for f in fields), torch.zeros((), device=lengths.device))
+    zero = semiring.zero(blank.to(fields[0].dtype)[:, None].expand(-1, program.cells).contiguous())
     s, batch = zero.shape[:2]
-    taped = torch.is_grad_enabled() and any(f.requires_grad for f in lifted)
+    taped = may_be_differentiated(*lifted)
     flat = [f.reshape(s * batch, math.prod(f.shape[2:])).contiguous() for f in lifted]
     run = _Run(program, semiring, flat, zero.reshape(s * batch, program.cells), s, taped)
     for block in program.blocks:

@@ -8,7 +8,7 @@ from torch import Tensor
 from semiring_struct.kernels.assignment import reference, scipy
 from semiring_struct.kernels.dispatch import Twin, dispatch
 from semiring_struct.kernels.subspaces import ranked
-from semiring_struct.ops import NEG_INF, operator, prefix_mask
+from semiring_struct.ops import NEG_INF, operator, over_batch, over_paths, prefix_mask
 
 TWINS = (Twin("scipy", scipy.best, scipy.refuse),)
 
@@ -30,12 +30,25 @@ def _(w, lengths):
     return w.new_empty(w.shape[:1], dtype=torch.bool), w.new_empty(w.shape[:2], dtype=torch.int64)
 
 
+torch.library.register_vmap(best_columns, over_batch(best_columns))
+
+
+@operator("k_best_columns")
 def k_best_columns(w: Tensor, lengths: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best: which are real `(k * B,)`, and columns `(k * B, n)`; arguments as of `best_columns`.
 
     Source: Murty 1968 [murty1968]. Cost: `n` solutions for each matching.
     """
     return ranked(_block(w, lengths).mT, lengths, k, lambda w, n: best_columns(w.mT, n))
+
+
+@torch.library.register_fake(k_best_columns)
+def _(w, lengths, k):
+    paths = k * w.shape[0]
+    return w.new_empty((paths,), dtype=torch.bool), w.new_empty((paths, w.shape[1]), dtype=torch.int64)
+
+
+torch.library.register_vmap(k_best_columns, over_paths(k_best_columns, number=2))
 
 
 def _block(w: Tensor, lengths: Tensor) -> Tensor:

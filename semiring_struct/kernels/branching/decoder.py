@@ -8,7 +8,7 @@ from torch import Tensor
 
 from semiring_struct.kernels.branching import reference
 from semiring_struct.kernels.dispatch import Twin, compiled_here, dispatch
-from semiring_struct.ops import operator
+from semiring_struct.ops import operator, over_batch
 
 
 @operator("best_heads")
@@ -26,6 +26,9 @@ def best_heads(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor
 @torch.library.register_fake(best_heads)
 def _(w, lengths, single):
     return w.new_empty(w.shape[:1], dtype=torch.bool), w.new_empty(w.shape[:2], dtype=torch.int64)
+
+
+torch.library.register_vmap(best_heads, over_batch(best_heads))
 
 
 def compiled(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor]:

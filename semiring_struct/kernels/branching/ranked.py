@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from semiring_struct.kernels.branching.decoder import best_heads
 from semiring_struct.kernels.elimination import drawn_heads, log_trees
 from semiring_struct.kernels.elimination.reference import arcs_only
 from semiring_struct.kernels.subspaces import distinct, ranked
+from semiring_struct.ops import operator, over_paths
 
 
+@operator("k_best_heads")
 def k_best_trees(w: Tensor, lengths: Tensor, single: bool, k: int) -> tuple[Tensor, Tensor]:
     """The k best: which are real `(k * B,)`, and heads `(k * B, m)`, -1 for none; arguments as of `best_heads`.
 
@@ -18,6 +21,7 @@ def k_best_trees(w: Tensor, lengths: Tensor, single: bool, k: int) -> tuple[Tens
     return ranked(arcs_only(w, lengths), lengths, k, lambda w, n: best_heads(w, n, single))
 
 
+@operator("distinct_heads")
 def distinct_trees(w: Tensor, lengths: Tensor, single: bool, k: int, seed: Tensor) -> tuple[Tensor, Tensor]:
     """k draws without replacement: perturbed log-probabilities `(k * B,)`, `-inf` for blanks, and heads `(k * B, m)`.
 
@@ -27,3 +31,19 @@ def distinct_trees(w: Tensor, lengths: Tensor, single: bool, k: int, seed: Tenso
         arcs_only(w, lengths), lengths, k, seed,
         lambda w, n: log_trees(w, n, single), lambda w, n, seed: drawn_heads(w, n, single, 1, seed),
     )  # fmt: skip
+
+
+@torch.library.register_fake(k_best_trees)
+def _(w, lengths, single, k):
+    paths = k * w.shape[0]
+    return w.new_empty((paths,), dtype=torch.bool), w.new_empty((paths, w.shape[2]), dtype=torch.int64)
+
+
+@torch.library.register_fake(distinct_trees)
+def _(w, lengths, single, k, seed):
+    paths = k * w.shape[0]
+    return w.new_empty((paths,), dtype=torch.float64), w.new_empty((paths, w.shape[2]), dtype=torch.int64)
+
+
+torch.library.register_vmap(k_best_trees, over_paths(k_best_trees, number=3))
+torch.library.register_vmap(distinct_trees, over_paths(distinct_trees, number=3, seed=4))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.kernels.elimination.reference import Step, eliminate
-from semiring_struct.ops import NEG_INF, operator, uniform_at
+from semiring_struct.ops import NEG_INF, operator, over_paths, uniform_at
 
 
 @operator("trees_drawn")
@@ -40,6 +40,9 @@ def drawn_heads(w: Tensor, lengths: Tensor, single: bool, number: int, seed: Ten
 def _(w, lengths, single, number, seed):
     paths = number * w.shape[0]
     return w.new_empty((paths,), dtype=torch.bool), w.new_empty((paths, w.shape[-1]), dtype=torch.int64)
+
+
+torch.library.register_vmap(drawn_heads, over_paths(drawn_heads, number=3, seed=4))
 
 
 def _lifted(heads: Tensor, step: Step, rooted: Tensor, real: Tensor, noise: Tensor, instance: Tensor) -> Tensor:
