@@ -156,9 +156,7 @@ class Settings(Described):
 
 def _unchanging(value: object) -> bool:
     """Whether nothing can change this value in place; of a tensor, its shape."""
-    if isinstance(value, tuple | frozenset):
-        return all(map(_unchanging, value))
-    return isinstance(value, UNCHANGING)
+    return all(map(_unchanging, value)) if isinstance(value, tuple | frozenset) else isinstance(value, UNCHANGING)
 
 
 def _stamp(value: Any) -> bytes | None:
