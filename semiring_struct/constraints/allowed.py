@@ -25,7 +25,7 @@ def allow(log_potentials: Any, allowed: Any) -> Any:
     """
     if isinstance(log_potentials, Tensor):
         return _masked(log_potentials, allowed)
-    if not isinstance(allowed, tuple | list) or len(allowed) != len(log_potentials):
+    if not isinstance(allowed, (tuple, list)) or len(allowed) != len(log_potentials):
         got = type(allowed).__name__
         raise TypeError(f"allow needs a tuple of {len(log_potentials)} masks, one per field, None for all; got {got}")
     fields = [_masked(f, mask) for f, mask in zip(log_potentials, allowed, strict=True)]

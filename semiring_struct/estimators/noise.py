@@ -111,7 +111,7 @@ def noisy_choice(distribution: Any, who: str) -> NoisyChoice:
     """The noisy form of a categorical or of independent bits, torch's or ours; raises `UnsupportedQueryError`."""
     if isinstance(distribution, Independent):
         return noisy_choice(distribution.base_dist, who)
-    if isinstance(distribution, Categorical | OneHotCategorical):
+    if isinstance(distribution, (Categorical, OneHotCategorical)):
         return GumbelMax(log_softmax(_wide(distribution.logits), -1), isinstance(distribution, Categorical))
     if isinstance(distribution, Bernoulli):
         return LogisticThreshold(_wide(distribution.logits))

@@ -83,7 +83,7 @@ def _batch_dims(lengths: Any, alone: Door, lead: tuple[int, ...]) -> int:
     each = lengths if isinstance(lengths, tuple) else (lengths,)
     most = 0
     for x, n in zip(each, alone.full, strict=False):
-        held = isinstance(x, Tensor | list | np.ndarray)
+        held = isinstance(x, (Tensor, list, np.ndarray))
         found = x.shape if isinstance(x, Tensor) else np.shape(x) if held else ()
         shape: tuple[int, ...] = tuple(found)
         if getattr(x, "dtype", None) in (torch.bool, np.bool_):

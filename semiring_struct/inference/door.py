@@ -57,7 +57,7 @@ class Door:
 
     def unpack(self, value: Any, what: str) -> tuple[Tensor, ...]:
         """The reverse: a tensor or tuple with one entry per field."""
-        fields = tuple(value) if isinstance(value, tuple | list) else (value,)
+        fields = tuple(value) if isinstance(value, (tuple, list)) else (value,)
         if len(fields) != len(self.fields) or not all(isinstance(f, Tensor) for f in fields):
             names = ", ".join(self.structure.field_names)
             raise TypeError(f"{what} needs one tensor per field ({names}); got {type(value).__name__} of {len(fields)}")
@@ -121,8 +121,8 @@ def open_door(
     """
     if not isinstance(structure, Structure):
         raise TypeError(f"a query needs a structure, such as ss.LinearChain(); got {type(structure).__name__}")
-    form = type(log_potentials) if isinstance(log_potentials, tuple | list) else None
-    fields = tuple(log_potentials) if isinstance(log_potentials, tuple | list) else (log_potentials,)
+    form = type(log_potentials) if isinstance(log_potentials, (tuple, list)) else None
+    fields = tuple(log_potentials) if isinstance(log_potentials, (tuple, list)) else (log_potentials,)
     chosen = structure.resolve(fields) if all(isinstance(f, Tensor) for f in fields) else structure
     if not isinstance(chosen, Structure):
         raise TypeError(f"{type(structure).__name__}.resolve must return a structure; got {type(chosen).__name__}")
@@ -196,7 +196,7 @@ def _flatten(
         refuse_infinite(structure, fields)
         given = fields[0] if form is None else (form(*fields) if hasattr(form, "_fields") else form(fields))
         ready = structure.prepare(given)
-        fields = _over_batch(structure, tuple(ready) if isinstance(ready, tuple | list) else (ready,), batch)
+        fields = _over_batch(structure, tuple(ready) if isinstance(ready, (tuple, list)) else (ready,), batch)
     if len(batch) == 1:
         return fields
     count = math.prod(batch)

@@ -13,13 +13,13 @@ HALVES = (torch.float16, torch.bfloat16)
 
 def fields_of(value: Any) -> tuple[Any, ...]:
     """The fields of one tensor, or of a (named) tuple of tensors; likewise of their shapes."""
-    return tuple(value) if isinstance(value, tuple | list) and not isinstance(value, Size) else (value,)
+    return tuple(value) if isinstance(value, (tuple, list)) and not isinstance(value, Size) else (value,)
 
 
 def pack_like(form: Any, fields: Iterable[Any]) -> Any:
     """Fields in the form of `form`: a bare entry, or the same kind of (named) tuple."""
     given = tuple(fields)
-    if not isinstance(form, tuple | list):
+    if not isinstance(form, (tuple, list)):
         return given[0]
     return type(form)(*given) if hasattr(form, "_fields") else type(form)(given)
 
@@ -44,7 +44,7 @@ def are_labels(value: Any) -> bool:
 
 def double(log_potentials: Any) -> Any:
     """The potentials in float64: differences of large totals keep their digits. Leaves alone what is no potential."""
-    if isinstance(log_potentials, tuple | list):
+    if isinstance(log_potentials, (tuple, list)):
         return pack_like(log_potentials, [double(f) for f in log_potentials])
     floating = isinstance(log_potentials, Tensor) and log_potentials.dtype in (*HALVES, torch.float32)
     return log_potentials.double() if floating else log_potentials

@@ -70,7 +70,7 @@ def _unflat(flat: Tensor, door: Door, lead: tuple[int, ...] = ()) -> list[Tensor
 
 def _curvature(door: Door, given: Any) -> Tensor:
     """One number per part, `(B, d)`."""
-    each = tuple(given) if isinstance(given, tuple | list) else (given,) * len(door.fields)
+    each = tuple(given) if isinstance(given, (tuple, list)) else (given,) * len(door.fields)
     if len(each) != len(door.fields):
         raise TypeError(f"curvature needs one entry per field ({len(door.fields)}); got {len(each)}")
     out = []

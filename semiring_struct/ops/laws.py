@@ -174,7 +174,7 @@ class SumOfGamma(Utility):
 
     def __post_init__(self) -> None:
         _check_scale(self)
-        if self.terms < 1 or (isinstance(self.active, int | float) and not self.active > 0):
+        if self.terms < 1 or (isinstance(self.active, (int, float)) and not self.active > 0):
             raise ValueError(f"SumOfGamma needs terms >= 1 and active > 0 or None; got {self}")
 
     def fitted(self, active: Tensor) -> Utility:

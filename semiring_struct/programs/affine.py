@@ -154,7 +154,7 @@ class Affine:
 
 
 def _as_int(k: object) -> int:
-    if not isinstance(k, bool | np.bool_):
+    if not isinstance(k, (bool, np.bool_)):
         with contextlib.suppress(TypeError):
             return operator.index(k)  # type: ignore[arg-type]
     raise ProgramError(

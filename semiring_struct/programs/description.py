@@ -145,7 +145,7 @@ class Writer:
             return {"tensor": [_bare(value.dtype), *(int(n) for n in value.shape)]}
         if isinstance(value, enum.Enum):
             return {"member": [self._class(type(value)), value.name]}
-        if isinstance(value, np.ndarray | np.generic):
+        if isinstance(value, (np.ndarray, np.generic)):
             return _array(value)
         if isinstance(value, Described):
             return self._object(type(value), value.described_by())

@@ -85,7 +85,7 @@ def _members(kind: type, plain: Plain) -> list[str]:
         functions = _functions(value)
         if functions:
             out += [f"{name} {_function(f, plain, set())}" for f in functions]
-        elif not name.startswith("__") and isinstance(value, bool | int | float | str | bytes | tuple | list | dict):
+        elif not name.startswith("__") and isinstance(value, (bool, int, float, str, bytes, tuple, list, dict)):
             out.append(f"{name} {plain(value)}")
     return out
 

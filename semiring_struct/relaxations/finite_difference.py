@@ -43,7 +43,7 @@ def finite_difference(relaxation: Callable[[Any, Any], Any], step: float = 1e-3)
 
 
 def _fields(value: Any) -> tuple[Tensor, ...]:
-    return tuple(value) if isinstance(value, tuple | list) else (value,)
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def _mean(value: Any) -> Any:
@@ -52,7 +52,7 @@ def _mean(value: Any) -> Any:
 
 
 def _like(log_potentials: Any, fields: Sequence[Tensor]) -> Any:
-    if not isinstance(log_potentials, tuple | list):
+    if not isinstance(log_potentials, (tuple, list)):
         return fields[0]
     kind = type(log_potentials)
     return kind(*fields) if hasattr(kind, "_fields") else kind(fields)

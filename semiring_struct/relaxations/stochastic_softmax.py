@@ -29,7 +29,7 @@ def stochastic_softmax(
     Source: Paulus et al. 2020, definition 2 [paulus2020].
     """
     fields = fields_of(theta)
-    laws = tuple(utility) if isinstance(utility, tuple | list) else (utility,) * len(fields)
+    laws = tuple(utility) if isinstance(utility, (tuple, list)) else (utility,) * len(fields)
     if len(laws) != len(fields) or not all(law is None or isinstance(law, Utility) for law in laws):
         raise TypeError(
             f"stochastic_softmax needs a utility such as Gumbel(), or one (or None) per field ({len(fields)}); "

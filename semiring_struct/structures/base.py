@@ -147,7 +147,7 @@ class Structure(Natives, Settings, ABC):
         `lengths` is accepted for symmetry: an event is 0 past its length already. Raises `UnsupportedQueryError` where
         the structure has no labels, and `ValueError` for counts of tied parts, which do not say where they stand.
         """
-        events = tuple(event) if isinstance(event, tuple | list) else (event,)
+        events = tuple(event) if isinstance(event, (tuple, list)) else (event,)
         this = self.resolve(events)
         dims = this.event_dims
         shapes = [tuple(e.shape[e.dim() - d :]) for e, d in zip(events, dims, strict=True)]
@@ -173,7 +173,7 @@ class Structure(Natives, Settings, ABC):
         that form no structure, out of range or not, naming the first instance; `ShapeError` for a wrong shape,
         `TypeError` for a wrong dtype.
         """
-        given = tuple(like) if isinstance(like, tuple | list) else (like,)
+        given = tuple(like) if isinstance(like, (tuple, list)) else (like,)
         this = self.resolve(given)
         shapes = [tuple(f.shape[f.dim() - d :]) for f, d in zip(given, this.event_dims, strict=True)]
         sizes = this.letters(shapes)
@@ -185,7 +185,7 @@ class Structure(Natives, Settings, ABC):
             refuse_where(bad.reshape((*batch, *bad.shape[1:])), message)
         kind, used = common_dtype(given), zip(found.parts, shapes, strict=True)
         out = [dense(entries, shape, kind).reshape((*batch, *shape)) for entries, shape in used]
-        if not isinstance(like, tuple | list):
+        if not isinstance(like, (tuple, list)):
             return out[0]
         return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
 

@@ -103,7 +103,7 @@ class FactorGraph(DynamicProgram):
 
     def variable_marginals(self, marginals: Any) -> dict[str, Tensor]:
         """The distribution `(*lead, size)` of each variable, from marginals (or events) of the factors."""
-        given = tuple(marginals) if isinstance(marginals, tuple | list) else (marginals,)
+        given = tuple(marginals) if isinstance(marginals, (tuple, list)) else (marginals,)
         out: dict[str, Tensor] = {}
         for x in self.variables:
             holders = [(f.index(x) - len(f), f, m) for f, m in zip(self.factors, given, strict=True) if x in f]

@@ -50,7 +50,7 @@ def integers(what: str, given: Any) -> Tensor:
     """A tensor from what may stand for integers or booleans: a tensor, an array, a number or a (nested) list."""
     out = given
     if not isinstance(given, Tensor):
-        if not isinstance(given, int | list | np.ndarray | np.integer | np.bool_):
+        if not isinstance(given, (int, list, np.ndarray, np.integer, np.bool_)):
             raise TypeError(f"{what} must be integers, as a tensor, an array or a list; got {type(given).__name__}")
         try:
             out = torch.as_tensor(given)

@@ -86,6 +86,13 @@ def log_space(tree: ast.Module) -> Iterator[Finding]:
                 yield node.lineno, f"torch's {node.func.attr}; use the one in ops"
 
 
+def unions_asked(tree: ast.Module) -> Iterator[Finding]:
+    """The compiler of torch 2.7 does not trace `isinstance(x, A | B)`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _called(node) == "isinstance" and isinstance(node.args[1], ast.BinOp):
+            yield node.lineno, "isinstance of a union; use a tuple of classes"
+
+
 def long_functions(tree: ast.Module) -> Iterator[Finding]:
     """A function fits on a screen."""
     for node in ast.walk(tree):

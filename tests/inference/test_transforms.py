@@ -274,6 +274,8 @@ OPEN = (ss.SpanTree(), spans(4, 3)), (ss.PCFG(), grammar(3, 2, 1)), (ss.PCFG(), 
 @pytest.mark.parametrize(("structure", "family"), OPEN, ids=lambda x: str(x) if isinstance(x, Family) else "")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_one_graph_of_a_form_settled_by_the_potentials(structure: Any, family: Family):
+    if str(family).endswith("tied") and torch.__version__ < "2.8":
+        pytest.skip("the compiler of torch 2.7 unpacks no tuple whose class has a `__new__` of its own")
     phi = family.draw((2,), seed=0)
     compiled = torch.compile(lambda x: ss.marginals(structure, x), backend="aot_eager", fullgraph=True)
     close(compiled(phi), ss.marginals(structure, phi))
