@@ -121,7 +121,8 @@ def distinct(w: Tensor, lengths: Tensor, k: int, seed: Tensor, total: Total, dra
     Source: Maddison, Tarlow & Minka 2014, algorithm 1 [maddison2014]; the noise: Kool et al. 2019 [kool2019beams].
     """
     log_z = total(w, lengths)
-    place = torch.arange(len(w) * (w.shape[2] + 1), device=w.device).reshape(len(w), -1)
+    width = w.shape[2] + 1
+    place = torch.arange(len(w) * width, device=w.device).reshape(len(w), width)
     noise = gumbel_at(seed, place)
     blank = lengths.new_full((len(w), w.shape[2]), -1)
     sets = Sets.whole(torch.where(log_z == NEG_INF, NEG_INF, noise[:, 0]), blank, w.shape[1])

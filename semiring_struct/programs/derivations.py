@@ -21,7 +21,8 @@ class Derivations:
 
     A term's factors sit in slots: `slots[q]` is the buffer of slot `q`, chart slots first. Alternative `a` of cell `x`
     reads, in slot `q`, address `base[x, term[a], q] + move[a, q]` (NONE in `base` where the term leaves it empty).
-    The alternatives of cell `x` are `first[x] .. first[x] + count[x] - 1`. `alias[x]` is the cell that `x` copies.
+    The alternatives of cell `x` are `first[x] .. first[x] + count[x] - 1`. `alias[x]` is the cell that `x` copies: a
+    walk that is led to `x` visits that cell instead.
     `dense[x]` is where the alternatives of `x` start when those of all cells are laid out one after the other, row by
     row of the table, and `width` is their number. No derivation visits more than `longest` cells, answer included.
     """
@@ -71,12 +72,12 @@ def derivations(program: Program) -> Derivations:
             move.append(_moves(t, places, len(row.out), len(slots)))
         if not answer and _copies(row, program.charts):
             alias[cells] = _grid(row.terms[0].factors[0], turns, len(row.out)).ravel()
-    for _ in range(2):  # a copy is made from computed cells, or at most from a copy of them
+    while (alias != alias[alias]).any():  # copies of copies
         alias = alias[alias]
     flat_term = np.concatenate(term) if term else np.zeros(1, dtype=np.int64)
     flat_move = np.concatenate(move) if move else np.zeros((1, len(slots)), dtype=np.int64)
     return Derivations(
-        n, slots, charts, first, count, base, flat_term, flat_move, alias, dense, width, _longest(program)
+        n, slots, charts, first, count, base, flat_term, flat_move, alias, dense, width, _longest(program, alias)
     )
 
 
@@ -117,22 +118,21 @@ def _copies(row: Row, charts: int) -> bool:
     return len(only) == 1 and only[0].buffer == charts
 
 
-def _longest(program: Program) -> int:
-    """The number of cells of the largest derivation: the program itself, run on counts under (max, +)."""
+def _longest(program: Program, alias: np.ndarray) -> int:
+    """The number of cells that a walk visits in the largest derivation: the program, run on counts under (max, +)."""
     size = np.full(program.cells, -np.inf)
     for block in program.blocks:
         for t in range(block.count):
             for row in block.rows:
-                own = 0 if _copies(row, program.charts) else 1
                 best = np.full(row.out, -np.inf)
                 for term in row.terms:
                     total = np.zeros((*row.out, *term.summed))
                     for f in term.factors:
                         if f.buffer == program.charts:
-                            total = total + size[f.at(t).addresses()]
+                            total = total + size[alias[f.at(t).addresses()]]
                     best = np.maximum(best, total.reshape(*row.out, -1).max(-1))
-                row.target.at(t).window(size)[...] = own + best
-    return 1 + _answer_size(program, size)
+                row.target.at(t).window(size)[...] = 1 + best
+    return 1 + _answer_size(program, size[alias[:-1]])
 
 
 def _answer_size(program: Program, size: np.ndarray) -> int:

@@ -125,10 +125,11 @@ class Guard:
                 self._set(module, name, self._allocating(getattr(module, name), name in EMPTY))
         self._set(torch.Tensor, "data_ptr", self._pointing(torch.Tensor.data_ptr))
         find = importlib.import_module("semiring_struct.executors.cpu.state").address
-        for module in cpu:
+        ours = {find: self._addressing(find), memory.borrow: self._borrow}
+        for module in (memory, *cpu):
             for name, value in list(vars(module).items()):
-                if value is find:
-                    self._set(module, name, self._addressing(find))
+                if callable(value) and value in ours:
+                    self._set(module, name, ours[value])
         for module in kernels:
             for name, value in list(vars(module).items()):
                 if hasattr(value, "py_func") and not name.startswith("_"):
@@ -173,12 +174,22 @@ class Guard:
     def _inside(self, address: int) -> bool:
         return any(b.address <= address < b.address + max(b.stop - b.start, 1) for b in self._buffers)
 
-    def array(self, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
-        """An array between bands, poisoned."""
+    def array(
+        self, shape: tuple[int, ...], dtype: np.dtype, what: str, poison: np.dtype | None = None
+    ) -> np.ndarray:
+        """An array between bands, poisoned with numbers of its kind, or of the one that is given."""
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        raw, start = self._between(dtype, size)
+        raw, start = self._between(poison or dtype, size)
         self._buffers.append(Buffer(raw, start, start + size, raw.copy(), what))
         return np.ndarray(shape, dtype, buffer=raw.data, offset=start)
+
+    def _borrow(self, layout: memory.Layout) -> memory.Scratch:
+        """Scratch whose buffers all lie between bands."""
+        where, buffers = _ours(sys._getframe(1)), []
+        for i, size in enumerate(layout.sizes):
+            buffers.append(self.array((size,), np.dtype(np.uint8), f"buffer {i} borrowed at {where}", _WORD))
+        addresses = [b.ctypes.data for b in buffers]
+        return memory.Scratch(_NUMPY["empty"](0), _NUMPY["array"](addresses, dtype=np.int64))
 
     def _allocating(self, make: Callable, empty: bool) -> Callable:
         def made(*args: Any, **how: Any) -> Any:
@@ -242,6 +253,7 @@ class Guard:
         return called
 
 
+_WORD = np.dtype(np.float64)  # what scratch of unknown content is poisoned with
 _NUMPY = {name: getattr(np, name) for name in NUMPY}
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from semiring_struct.ops import memory
-from tests.executors.extremes import cases, searched
-from tests.executors.guarded import Guard, Overrun, agreed
+from tests.executors.extremes import Case, cases, searched
+from tests.executors.guarded import Guard, Overrun, agreed, bits_of
+from tests.structures.families import Family, subset
 
 numba = pytest.importorskip("numba")
 native = pytest.importorskip("semiring_struct.executors.cpu.native")
@@ -116,3 +117,17 @@ def test_random_calls():
 def test_many_random_calls(seed: int):
     for case in islice(cases(seed), 50):
         assert not [*searched(case)]
+
+
+@pytest.mark.parametrize("family", [subset(n, 0, most) for n in (1, 5, 20) for most in (False, True)], ids=str)
+def test_subsets_of_nothing(family: Family, monkeypatch: pytest.MonkeyPatch):
+    """Their one derivation is copied from item to item."""
+    for batch, k, samples in ((1, 1, 1), (3, 3, 70), (9, 64, 0)):
+        case = Case(family, family.draw((batch,), seed=1), None, k, samples, str(family))
+        assert not [*searched(case)]
+        for name, call in case.queries():
+            monkeypatch.setenv("SEMIRING_STRUCT_EXECUTOR", "eager")
+            expected = call()
+            monkeypatch.setenv("SEMIRING_STRUCT_EXECUTOR", "cpu")
+            if name != "distinct":
+                assert [*bits_of(call())] == [*bits_of(expected)], name

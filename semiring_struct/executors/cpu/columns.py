@@ -71,4 +71,5 @@ FIELDS, OUT, SIZES, REFUSED = 51, 52, 53, 54  # sizes of fields; whether one of 
 # alternatives and, where these take the place of slopes, their sum for each cell. Then, as above, of a few instances
 PICKS_NOW, CHANCES_NOW, MASSES_NOW = range(55, 58)
 PICKS_ALL, CHANCES_ALL, MASSES_ALL = range(58, 64, 2)
-STATE = 64
+KEPT_NOW, KEPT_ALL = 64, 65  # of fields, where chances of a sole reader are kept from one pass to the next
+STATE = 66

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from semiring_struct.executors.cpu import columns as at
+from semiring_struct.executors.cpu import reuse
 from semiring_struct.executors.matrix import Product, Side, merged, products
 from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Row, Window, outer
@@ -209,12 +210,6 @@ class _Encoder:
         if chooses and not answer and product < 0 and (self.lanes > 1 or move < 0):
             self.choices += turns * math.prod(nest.sizes) * k
 
-    def _sole(self, w: Window) -> bool:
-        """Whether slopes of the field are written by this reader, and not added to."""
-        if self.lanes > 1:
-            return in_place(self.program)[w.buffer]
-        return self.program.single_reader(w.buffer) is w
-
     def _factor(self, r: Read) -> None:
         self._factor_of(r.window, r.offset, _three(r.cells), _three(r.summed), 0)
 
@@ -223,7 +218,7 @@ class _Encoder:
     ) -> None:  # fmt: skip
         first = len(self.lengths)
         self.lengths += [[side, self.lanes * stride] for side, _, stride in w.per_length]
-        sole = w.buffer < self.program.charts and self._sole(w)
+        sole = w.buffer < self.program.charts and reuse.sole(self.program, w, self.lanes)
         places = [self.lanes * x for x in (offset + self.starts[w.buffer], w.step, *cells, *summed)]
         self.factors.append([w.buffer, *places, int(sole), first, len(self.lengths), self.lanes * own])
 
@@ -274,16 +269,6 @@ def _moves(nest: Nest, charts: int) -> bool:
     fields = [r for r in nest.reads if r.window.buffer != charts]
     plain = len(nest.sums) == 1 and len(nest.sums[0].sizes) == 1 and len(fields) == 1
     return plain and bool(fields[0].cells) and fields[0].cells[-1] == 1
-
-
-@lru_cache(maxsize=256)
-def in_place(program: Program) -> tuple[bool, ...]:
-    """By lanes, of each field whether its slopes take its own place: an entry is not read again once it has one.
-
-    Sides of products are: they are read anew for every row that uses them.
-    """
-    held = {w.buffer for row in products(program) for w in row.windows}
-    return tuple(program.reads_once(i) and i not in held for i in range(program.charts))
 
 
 @lru_cache(maxsize=256)

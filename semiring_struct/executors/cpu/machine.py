@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.executors.cpu import columns as at
-from semiring_struct.executors.cpu import lanes
+from semiring_struct.executors.cpu import lanes, reuse
 from semiring_struct.executors.cpu.visits import Charts, Visitor
 from semiring_struct.executors.eager import Eager
 from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths, refuse_nan
@@ -62,14 +62,21 @@ class _Run:
 
     def slopes(self) -> list[Tensor]:
         """Write slopes."""
-        program, chosen = self.job.program, isinstance(self.job.reduction, MaxReduction | SampleReduction)
-        slopes = []
-        for i, f in enumerate(self.job.fields):
-            whole = program.single_reader(i) is not None and program.reads_all(i) and not chosen
-            fresh = empty(tuple(f.shape), f.dtype)
-            slopes.append(fresh if whole else fresh.zero_())
+        chosen = isinstance(self.job.reduction, MaxReduction | SampleReduction)
+        slopes = self._like_fields()
+        for x, as_it_is in zip(slopes, reuse.uncleared(self.job.program, not chosen), strict=True):
+            if not as_it_is:
+                x.zero_()
         self.banks[at.SLOPES_ALL, at.SLOPES_NOW] = slopes
         return slopes
+
+    def keep(self) -> None:
+        """Let a forward pass keep chances for a backward pass over the same few instances."""
+        slopes = self.banks[at.SLOPES_ALL, at.SLOPES_NOW]
+        self.banks[at.KEPT_ALL, at.KEPT_NOW] = slopes if reuse.over_slopes() else self._like_fields()
+
+    def _like_fields(self) -> list[Tensor]:
+        return [empty(tuple(f.shape), f.dtype) for f in self.job.fields]
 
     def _lines(self, both: bool, visited: bool, noted: bool) -> dict[int, tuple[int, torch.dtype]]:
         """By slot, what lies in a thread's own buffers of each of a few instances: how many numbers of which kind."""
@@ -98,29 +105,29 @@ class _Run:
         rule, refused, cost = rule_of(self.job.reduction), [], self.job.program.cost
         lines = self._lines(len(runs) > 1, visitor is not None, noted)
         near = sum(n * kind.itemsize for n, kind in lines.values()) + (0 if noted else cost.bytes)
-        few = max(1, NEAR // max(near, 1)) if lines else max(self.batch, 1)
+        few = reuse.instances(max(1, NEAR // max(near, 1)) if lines else max(self.batch, 1), self.batch)
 
         def piece(start: int, end: int) -> None:
-            state = State(self.code, self.narrow, self.channels)
-            for slot, x in self.batched.items():
-                state.batched(slot, x)
-            for (slot, now), tensors in self.banks.items():
-                state.bank(slot, now, tensors)
-            for slot, word in self.words.items():
-                state.words[slot] = word
-            own = {slot: torch.empty((few, n), dtype=kind) for slot, (n, kind) in lines.items()}
-            visit = visitor and visitor()
-            for first in range(start, end, few):
-                last = min(first + few, end)
-                for slot, x in own.items():
-                    state.passing(slot, x, first)
-                for run in runs:
-                    run(rule, self.kind(0), address(self.code), address(state.words), first, last)
-                if visit:
-                    charts, picks = own[at.CHARTS_ALL], own.get(at.PICKS_ALL)
-                    at_picks = 0 if picks is None else picks.data_ptr()
-                    visit(Charts(charts.data_ptr(), at_picks, self.job.program.cells, 1), first, last)
-            refused.append(state.words[at.REFUSED])
+            with State(self.code, self.narrow, self.channels) as state:
+                for slot, x in self.batched.items():
+                    state.batched(slot, x)
+                for (slot, now), tensors in self.banks.items():
+                    state.bank(slot, now, tensors)
+                for slot, word in self.words.items():
+                    state.words[slot] = word
+                own = {slot: torch.empty((few, n), dtype=kind) for slot, (n, kind) in lines.items()}
+                visit = visitor and visitor()
+                for first in range(start, end, few):
+                    last = min(first + few, end)
+                    for slot, x in own.items():
+                        state.passing(slot, x, first)
+                    for run in runs:
+                        run(rule, self.kind(0), address(self.code), address(state.words), first, last)
+                    if visit:
+                        charts, picks = own[at.CHARTS_ALL], own.get(at.PICKS_ALL)
+                        at_picks = 0 if picks is None else picks.data_ptr()
+                        visit(Charts(charts.data_ptr(), at_picks, self.job.program.cells, 1), first, last)
+                refused.append(state.words[at.REFUSED])
 
         share_out(piece, self.batch, cost.alternatives * self.batch < SMALL)
         if any(refused):
@@ -178,6 +185,7 @@ class Cpu(Machine):
             return lanes.total_and_gradient(job) if lanes.soft(job) else super().total_and_gradient(job)
         run = _Run(job, channels=1)
         value, slopes = run.answer(), run.slopes()
+        run.keep()
         run.batched[at.SEED_ALL] = torch.ones_like(value, dtype=run.narrow)
         run.go(forward, reverse)
         return value.reshape(run.batch, *job.program.answer.out), slopes

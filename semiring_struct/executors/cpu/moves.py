@@ -147,8 +147,8 @@ def _given(q, far, w, k, n, factor, shares):
 
 @exact
 def keeps(state, f):
-    """Whether one pass keeps chances for the next: in the place of the slopes, which this reader alone writes."""
-    return state[col.MASSES_ALL] != 0 and f[col.SOLE]
+    """Whether one pass keeps chances for the next: of a field with one reader, see `reuse.over_slopes`."""
+    return state[col.KEPT_ALL] != 0 and f[col.SOLE]
 
 
 @inner
@@ -170,7 +170,7 @@ def move_values(rule, code, state, row, spot, shift, v, like):
     if rule.kind == MOST:
         return
     if keeps(state, f):
-        q = ahead(field(state, col.SLOPES_NOW, f[col.BUFFER], like), at)
+        q = ahead(field(state, col.KEPT_NOW, f[col.BUFFER], like), at)
         _weights(q, f[col.E2], head, p, f[col.E2], k, n, top, sharpness, mass)
         write(ahead(pointer(state[col.MASSES_NOW], like), target(row, spot)), 0, row[col.TO_J], mass, n, 1, n)
     else:
@@ -201,6 +201,8 @@ def move_flows(rule, code, state, row, spot, shift, flow, how, like):
         put(norm, n, 1, n, ahead(pointer(state[col.MASSES_NOW], like), target(row, spot)), 0, row[col.TO_J])
         invert(norm, n, cast(1, like), cast(0, like))
         times(norm, n, flow)
+        if state[col.KEPT_NOW] != state[col.SLOPES_NOW]:
+            put(q, f[col.E2], k, n, ahead(field(state, col.KEPT_NOW, f[col.BUFFER], like), at), f[col.E2], 1)
         _shared(q, f[col.E2], k, n, norm, shares)
         return
     centre_on(top, crest, n, shift, cast(np.inf, like), cast(0, like))

@@ -85,29 +85,28 @@ def scale(w, row, spot, factor):
 
 @inner
 def _tile(rule, code, state, row, spot, shift, source, like):
-    """One tile: its adjoint from `source` to those of its factors."""
+    """One tile: its adjoint from `source` to those of its factors; it reads before it writes, see `reuse`."""
     n, how = spot.count, ADD if one_hot(rule) else WRITE
     flow, norm, w = pointer(state[col.FLOW], like), pointer(state[col.NORM], like), pointer(state[col.WEIGHTS], like)
     adjoint = pointer(state[col.ADJOINT], like)
     put(flow, n, 1, n, ahead(source, target(row, spot)), 0, row[col.TO_J])
     if one_hot(rule) and flow[0] == 0:
         return
-    spread_late(flow, code, state, row, spot, adjoint, how, like)
-    if not row[col.CHOOSES] or row[col.ALTERNATIVES] == 0:
-        return
-    if rule.kind == SOFT and moves(rule, row, spot):
+    chosen = row[col.CHOOSES] and row[col.ALTERNATIVES] > 0
+    if chosen and rule.kind == SOFT and moves(rule, row, spot):
         _crest_by_value(code, state, row, spot, like)
         move_flows(rule, code, state, row, spot, shift, flow, how, like)
-        return
-    if keeps_chances(rule, state, row):
-        w = chances_of(state, row, spot, like)
-        mass_of(w, shape_of(row, spot), norm)
-        invert(norm, n, cast(1, like), cast(0, like))
-    else:
-        _weigh(rule, code, state, row, spot, shift, like)
-    times(norm, n, flow)
-    scale(w, row, spot, norm)
-    spread(w, code, state, row, spot, adjoint, pointer(state[col.SHARES], like), how, like)
+    elif chosen:
+        if keeps_chances(rule, state, row):
+            w = chances_of(state, row, spot, like)
+            mass_of(w, shape_of(row, spot), norm)
+            invert(norm, n, cast(1, like), cast(0, like))
+        else:
+            _weigh(rule, code, state, row, spot, shift, like)
+        times(norm, n, flow)
+        scale(w, row, spot, norm)
+        spread(w, code, state, row, spot, adjoint, pointer(state[col.SHARES], like), how, like)
+    spread_late(flow, code, state, row, spot, adjoint, how, like)
 
 
 @exact

@@ -5,6 +5,8 @@ Scratch buffers are each as long as the largest thing that any row puts there.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from semiring_struct.executors.cpu import columns as at
 from semiring_struct.executors.cpu.native import ahead, alone, cast, exact, pointer
 from semiring_struct.executors.cpu.sheets import fill
+from semiring_struct.ops import Layout, borrow, give_back
 
 _WORD = np.int64(0)
 _WIDE = np.float64(0)
@@ -22,25 +25,42 @@ def address(x: np.ndarray | Tensor) -> int:
     return x.data_ptr() if isinstance(x, Tensor) else x.__array_interface__["data"][0]
 
 
+def head_of(code: np.ndarray) -> tuple[int, ...]:
+    """The head of a code: what buffers are sized by."""
+    return tuple(int(n) for n in code[: at.HEAD])
+
+
+@lru_cache(maxsize=256)
+def _buffers(head: tuple[int, ...], size: int, channels: int) -> tuple[list[int], Layout]:
+    """A thread's buffers by a code's head, `size` being the bytes of a narrow number: their slots and their bytes."""
+    tile, most, widest, cells = (head[i] for i in (at.LARGEST, at.MOST, at.WIDEST, at.CELLS))
+    wide = {at.X_WIDE: tile, at.HEAD_WIDE: most, at.SHIFT: head[at.SHIFTS], at.FILLED: head[at.SLOTS]}
+    wide |= dict.fromkeys((at.TOP_WIDE, at.CREST, at.VALUE), widest)
+    narrow = dict.fromkeys((at.X, at.WEIGHTS, at.MOVED), tile)
+    narrow |= dict.fromkeys((at.HEAD_NARROW, at.SHARES, at.SHARES_DOT), most)
+    narrow |= dict.fromkeys((at.TOP, at.NORM, at.FLOW, at.FLOW_DOT), widest)
+    narrow |= dict.fromkeys((at.ADJOINT, at.ADJOINT_DOT, at.DOT)[:channels], cells)
+    narrow |= dict.fromkeys((at.LEFT_LOG, at.LEFT_EXP, at.LEFT_ADJOINT), head[at.LEFT])
+    narrow |= dict.fromkeys((at.RIGHT_LOG, at.RIGHT_EXP, at.RIGHT_ADJOINT, at.RIGHT_DONE), head[at.RIGHT])
+    return [*wide, *narrow], Layout((*(8 * n for n in wide.values()), *(size * n for n in narrow.values())))
+
+
 class State:
-    """One thread's integers, and the tensors whose addresses they are."""
+    """One thread's integers, and what they are the addresses of; buffers are borrowed until it is left."""
 
     def __init__(self, code: np.ndarray, kind: torch.dtype, channels: int):
         self.words = np.zeros(at.STATE, dtype=np.int64)
-        size = int(max(code[at.LARGEST], code[at.MOST], code[at.WIDEST])) + 16
-        wide = torch.empty((at.X - at.X_WIDE, size), dtype=torch.float64)
-        narrow = torch.empty((at.ADJOINT - at.X, size), dtype=kind)
-        cells = torch.empty((channels, int(code[at.CELLS])), dtype=kind)
-        left = torch.empty((at.RIGHT_LOG - at.LEFT_LOG, int(code[at.LEFT])), dtype=kind)
-        right = torch.empty((at.SHIFT - at.RIGHT_LOG, int(code[at.RIGHT])), dtype=kind)
-        shift = torch.empty(int(code[at.SHIFTS]), dtype=torch.float64)
-        filled = np.zeros(int(code[at.SLOTS]), dtype=np.int64)
-        self.words[[at.SHIFT, at.FILLED]] = shift.data_ptr(), address(filled)
-        self._keep: list[object] = [wide, narrow, cells, left, right, shift, filled]
-        for first, buffers in (
-            (at.X_WIDE, wide), (at.X, narrow), (at.ADJOINT, cells), (at.LEFT_LOG, left), (at.RIGHT_LOG, right)
-        ):
-            self.words[first : first + len(buffers)] = [b.data_ptr() for b in buffers]
+        slots, layout = _buffers(head_of(code), kind.itemsize, channels)
+        self._scratch = borrow(layout)
+        self.words[slots] = self._scratch.addresses
+        self._keep: list[object] = []
+        self._banks: list[tuple[list[Tensor], int, int]] = []
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        give_back(self._scratch)
 
     def batched(self, slot: int, x: Tensor) -> None:
         """A tensor `(batch, ..)`."""
@@ -53,7 +73,12 @@ class State:
         self.words[slot : slot + 2] = x.data_ptr() - first * size, size
 
     def bank(self, slot: int, now: int, tensors: list[Tensor]) -> None:
-        """One tensor `(batch, size)` per field."""
+        """One tensor `(batch, size)` per field; a list of them may be given for two banks."""
+        for known, *held in self._banks:
+            if known is tensors:
+                self.words[[slot, now]] = self.words[held]
+                return
+        self._banks.append((tensors, slot, now))
         pairs = np.array([(t.data_ptr(), t.stride(0) * t.element_size()) for t in tensors], dtype=np.int64)
         present = np.zeros(len(tensors), dtype=np.int64)
         self.words[slot], self.words[now], self.words[at.FIELDS] = address(pairs), address(present), len(tensors)
@@ -103,6 +128,7 @@ def turn_to(state, b):
     _turn_bank(state, at.FIELDS_ALL, at.FIELDS_NOW, b)
     _turn_bank(state, at.DOTS_ALL, at.DOTS_NOW, b)
     _turn_bank(state, at.SLOPES_ALL, at.SLOPES_NOW, b)
+    _turn_bank(state, at.KEPT_ALL, at.KEPT_NOW, b)
 
 
 @exact

@@ -257,16 +257,17 @@ class _Run:
         self.held += [lines, edges]
 
         def piece(start: int, end: int) -> None:
-            crowd, state, _own = self._crowd(max(1, min(CROWD, rest[2])), pairs)
-            hop_draws(cells, ways, self.source, self.record, crowd, *rest, start, end)
-            refused.append(int(state.words[at.REFUSED]))
+            code = encode(self.job.program)  # kept here: of two threads that encode at once, one is not cached
+            with State(code, self.kind, 0) as state:
+                crowd, _own = self._crowd(code, state, max(1, min(CROWD, rest[2])), pairs)
+                hop_draws(cells, ways, self.source, self.record, crowd, *rest, start, end)
+                refused.append(int(state.words[at.REFUSED]))
 
         return piece
 
-    def _crowd(self, group: int, pairs: int) -> tuple[Crowd, State, list[object]]:
-        """What a thread works with, and what keeps it alive: of two threads that encode at once, one is not cached."""
-        code, pitch, mark = encode(self.job.program), group + LINE, _mark(self.kind)
-        state = State(code, self.kind, 0)
+    def _crowd(self, code: np.ndarray, state: State, group: int, pairs: int) -> tuple[Crowd, list[Tensor]]:
+        """What a thread works with, and the buffers that it points to."""
+        pitch, mark = group + LINE, _mark(self.kind)
         charts = torch.empty(self.table.cells.cells, dtype=torch.float64)  # of one instance after the other
         state.words[at.CHARTS_ALL] = charts.data_ptr()
         state.batched(at.LENGTHS_ALL, self.job.lengths.to(torch.int64).contiguous())
@@ -282,7 +283,7 @@ class _Run:
             torch.empty((FEW, self.record.width + 1), dtype=torch.int64),
         ]
         where = address(code), address(state.words), *(t.data_ptr() for t in own)
-        return Crowd._make((*where, group, pitch)), state, [*own, charts, code]
+        return Crowd._make((*where, group, pitch)), [*own, charts]
 
     def paths(self, used: list[Tensor]) -> Paths:
         """What was written down as entries."""

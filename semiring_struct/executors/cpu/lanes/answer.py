@@ -97,7 +97,7 @@ def _mass(x, n, top, temperature):
 @exact
 def answer_flows(rule, code, state, row, like):
     """The seeds of the answer's cells to the adjoints of all their factors."""
-    x, adjoint, slopes = pointer(state[at.X], 0.0), pointer(state[at.ADJOINT], like), pointer(state[at.SLOPES], like)
+    x = pointer(state[at.X], 0.0)
     for lane in range(state[at.COUNT]):
         seed, own = ahead(pointer(state[at.SEED], like), (state[at.FIRST] + lane) * state[at.OUT]), _own(state, lane)
         if too_short(code, state, lane):
@@ -110,11 +110,12 @@ def answer_flows(rule, code, state, row, like):
                     if g == 0 or top == -np.inf:
                         continue
                     g = g / _mass(x, row[col.ALTERNATIVES], top, rule.temperature)
-                    _give(x, g, code, row, own, lane, o0, o1, j, adjoint, slopes, like)
+                    _give(x, g, code, state, row, own, lane, o0, o1, j, like)
 
 
 @exact
-def _give(x, g, code, row, own, lane, o0, o1, j, adjoint, slopes, like):
+def _give(x, g, code, state, row, own, lane, o0, o1, j, like):
+    adjoint = pointer(state[at.ADJOINT], like)
     for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
         term = ahead(code, m)
         for i in range(term[col.SIZE_0] * term[col.SIZE_1] * term[col.SIZE_2]):
@@ -126,4 +127,4 @@ def _give(x, g, code, row, own, lane, o0, o1, j, adjoint, slopes, like):
                 if f[col.BUFFER] == code[col.CHARTS]:
                     adjoint[here] += w
                 else:
-                    slopes[here] += w
+                    at.slopes_of(state, f[col.BUFFER], like)[here] += w

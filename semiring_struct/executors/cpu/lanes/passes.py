@@ -128,35 +128,39 @@ def _idle(flow, cells):
 
 
 @exact
-def _drain_tile(rule, code, state, row, spot, like):
-    """The adjoints of one tile's cells to their factors."""
-    flow, at, n, k = pointer(state[now.FLOW], like), target(row, spot), spot.count, row[col.ALTERNATIVES]
-    x, w, v = pointer(state[now.X], 0.0), pointer(state[now.WEIGHTS], like), pointer(state[now.VALUES], 0.0)
-    fetch(flow, ahead(pointer(state[now.ADJOINT], like), at), row[col.TO_J], n)
-    if _idle(flow, n):
-        clear_out(code, state, row, spot, like)
-        return
-    chosen, late = row[col.CHOOSES] and k > 0, row[col.FIRST_LATE] < row[col.END_LATE]
-    if late:
-        spread_late(flow, code, state, row, spot, like)
-    if not chosen:
-        return
-    if state[now.CHANCES] != 0:
-        w = now.chances_of(state, choice(row, spot), like)
-        share(w, k, n, flow, like)
-        spread_out(w, flow, code, state, row, spot, like)
-        return
-    fetch(v, ahead(now.charts_of(state), at), row[col.TO_J], n)
-    if late:
+def _weigh_tile(rule, code, state, row, spot, w, flow, part, like):
+    """Weights of one tile's alternatives into `w`, and `flow` over their sums into `part`."""
+    x, v, n, k = pointer(state[now.X], 0.0), pointer(state[now.VALUES], 0.0), spot.count, row[col.ALTERNATIVES]
+    fetch(v, ahead(now.charts_of(state), target(row, spot)), row[col.TO_J], n)
+    if row[col.FIRST_LATE] < row[col.END_LATE]:
         flip(v, n)
         raise_late(v, code, state, row, spot, like)
         flip(v, n)
     if _simple(code, row) and in_pairs(code, row):
-        weights_of_pairs(w, v, flow, code, state, row, spot, rule.temperature, like)
+        weights_of_pairs(w, v, flow, part, code, state, row, spot, rule.temperature, like)
     else:
         load(x, code, state, row, spot, like)
-        weights(w, x, k, n, v, flow, rule.temperature, like)
-    spread_out(w, flow, code, state, row, spot, like)
+        weights(w, x, k, n, v, flow, part, rule.temperature, like)
+
+
+@exact
+def _drain_tile(rule, code, state, row, spot, like):
+    """The adjoints of one tile's cells to their factors. It reads all entries before it writes slopes: see `reuse`."""
+    flow, part, w = pointer(state[now.FLOW], like), pointer(state[now.SHARE], like), pointer(state[now.WEIGHTS], like)
+    n, k = spot.count, row[col.ALTERNATIVES]
+    fetch(flow, ahead(pointer(state[now.ADJOINT], like), target(row, spot)), row[col.TO_J], n)
+    if _idle(flow, n):
+        clear_out(code, state, row, spot, like)
+        return
+    chosen = row[col.CHOOSES] and k > 0
+    if chosen and state[now.CHANCES] != 0:
+        w = now.chances_of(state, choice(row, spot), like)
+        share(w, k, n, flow, part, like)
+    elif chosen:
+        _weigh_tile(rule, code, state, row, spot, w, flow, part, like)
+    spread_late(flow, code, state, row, spot, like)
+    if chosen:
+        spread_out(w, part, code, state, row, spot, like)
 
 
 @inner

@@ -125,8 +125,10 @@ def _give(x, code, state, first, end, walk, spot, like):
     """A sheet of adjoints to those of all factors."""
     for i in range(first, end, col.FACTOR):
         f = ahead(code, i)
-        at, into = _start(f, spot), now.ADJOINT if f[col.BUFFER] == code[col.CHARTS] else now.SLOPES
-        p = ahead(pointer(state[into], like), at)
+        p = pointer(state[now.ADJOINT], like)
+        if f[col.BUFFER] != code[col.CHARTS]:
+            p = now.slopes_of(state, f[col.BUFFER], like)
+        p = ahead(p, _start(f, spot))
         for a in range(walk.n0):
             for b in range(walk.n1):
                 for c in range(walk.n2):

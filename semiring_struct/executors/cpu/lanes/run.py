@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semiring_struct.executors.cpu import reuse
 from semiring_struct.executors.cpu.columns import LANES
 from semiring_struct.executors.cpu.threads import SMALL, share_out, threads_for
 from semiring_struct.executors.cpu.visits import Charts, Visitor
@@ -56,17 +57,19 @@ def _go(
     rule, refused = rule_of(job.reduction), []
     like = np.float32(0) if job.fields[0].dtype == torch.float32 else np.float64(0)
     lengths, batch = job.lengths.to(torch.int64).contiguous(), len(job.lengths)
+    step = reuse.groups(-(-batch // LANES))
 
     def piece(start: int, end: int) -> None:
         visit = visitor and visitor()
-        with State(job.program, job.fields, lengths, charts, value, seed, slopes, noted) as state:
-            found = Charts(int(state.words[CHARTS]), int(state.words[PICKS]), 1, LANES)
-            for group in range(start, end):
-                for run in runs:
-                    run(rule, like, address(state.code), address(state.words), group, group + 1)
-                if visit:
-                    visit(found, group * LANES, min((group + 1) * LANES, batch))
-            refused.append(state.words[REFUSED])
+        for first in range(start, end, step):
+            with State(job.program, job.fields, lengths, charts, value, seed, slopes, noted) as state:
+                found = Charts(int(state.words[CHARTS]), int(state.words[PICKS]), 1, LANES)
+                for group in range(first, min(first + step, end)):
+                    for run in runs:
+                        run(rule, like, address(state.code), address(state.words), group, group + 1)
+                    if visit:
+                        visit(found, group * LANES, min((group + 1) * LANES, batch))
+                refused.append(state.words[REFUSED])
 
     share_out(piece, -(-batch // LANES), _small(job))
     if any(refused):

@@ -13,38 +13,39 @@ import numpy as np
 from torch import Tensor
 
 from semiring_struct.executors.cpu import columns as col
+from semiring_struct.executors.cpu import reuse
 from semiring_struct.executors.cpu.columns import LANES
-from semiring_struct.executors.cpu.encode import encode, in_place
+from semiring_struct.executors.cpu.encode import encode
 from semiring_struct.executors.cpu.lanes.vectors import turn_away, turn_in
 from semiring_struct.executors.cpu.native import ahead, cast, exact, pointer
 from semiring_struct.executors.cpu.sheets import fill
-from semiring_struct.executors.cpu.state import address
-from semiring_struct.ops import borrow, give_back
+from semiring_struct.executors.cpu.state import address, head_of
+from semiring_struct.ops import Layout, borrow, give_back
 from semiring_struct.programs import Program
 
 # the words of a state: buffers of a thread; the group that is present, whose products are open, where it stands;
 # whether slopes are asked for; tensors of the whole batch
 (
-    FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, CHARTS, PICKS, CHANCES,
+    FIELDS, SLOPES, ADJOINT, X, WEIGHTS, VALUES, FLOW, SHARE, CHARTS, PICKS, CHANCES,
     LEFT_LOG, LEFT_EXP, LEFT_BAR, LEFT_DONE, RIGHT_LOG, RIGHT_EXP, RIGHT_BAR, RIGHT_DONE, TOPS, SHIFT, FILLED,
     PRESENT, OPENED, FIRST, COUNT, BACK,
     BATCH, BANKS, BANK, SHARED, KEPT, LENGTHS, SIDES, VALUE, SEED, OUT, REFUSED, WORDS,
-) = range(38)  # fmt: skip
+) = range(39)  # fmt: skip
 # of each field: address, bytes from one instance to the next, entries, where they start, address of its slopes, and
-# whether these take the place of the entries
-ADDRESS, BYTES, SIZE, START, SLOPE, IN_PLACE, ENTRY = range(7)
+# the buffer that holds them until they are given away: SLOPES, or FIELDS where they take the place of the entries
+ADDRESS, BYTES, SIZE, START, SLOPE, HELD, ENTRY = range(7)
 
-LINE = 64  # bytes of a line of memory
 _WORD, _WIDE = np.int64(0), np.float64(0)
 
 
 @lru_cache(maxsize=256)
 def _buffers(
     head: tuple[int, ...], entries: int, size: int, back: bool, noted: bool, both: bool
-) -> tuple[np.ndarray, int]:
-    """Slots and offsets `(2, buffers)` of a thread's buffers of numbers, by a code's head; the bytes of all."""
+) -> tuple[list[int], Layout]:
+    """A thread's buffers by a code's head, `size` being the bytes of a narrow number: their slots and their bytes."""
     cells, tile, most, widest = (head[i] for i in (col.CELLS, col.LARGEST, col.MOST, col.WIDEST))
-    narrow = {FIELDS: entries, SLOPES: entries * back, ADJOINT: cells * back, WEIGHTS: tile, FLOW: widest}
+    narrow = {FIELDS: entries, SLOPES: entries * back, ADJOINT: cells * back, WEIGHTS: tile}
+    narrow |= {FLOW: widest, SHARE: widest * back}
     narrow |= dict.fromkeys((LEFT_LOG, LEFT_EXP), head[col.LEFT])
     narrow |= dict.fromkeys((LEFT_BAR, LEFT_DONE), head[col.LEFT] * back)
     narrow |= dict.fromkeys((RIGHT_LOG, RIGHT_EXP), head[col.RIGHT])
@@ -53,9 +54,8 @@ def _buffers(
         narrow[CHANCES] = head[col.CHOICES]
     wide = {X: max(tile, most), VALUES: widest, TOPS: widest, SHIFT: head[col.SHIFTS], CHARTS: cells}
     small = {PICKS: cells} if noted else {}
-    bytes_of = [b * n for buffers, b in ((narrow, size), (wide, 8), (small, 4)) for n in buffers.values()]
-    ends = [*itertools.accumulate((-(-n * LANES // LINE) * LINE for n in bytes_of), initial=0)]
-    return np.array([[*narrow, *wide, *small], ends[:-1]]), ends[-1]
+    each = [b * LANES * n for buffers, b in ((narrow, size), (wide, 8), (small, 4)) for n in buffers.values()]
+    return [*narrow, *wide, *small, FILLED], Layout((*each, 8 * head[col.SLOTS]))
 
 
 class State:
@@ -72,16 +72,16 @@ class State:
         starts = [*itertools.accumulate(sizes, initial=0)]
         given = [s.data_ptr() for s in slopes] or [0] * len(fields)
         where = [(f.data_ptr(), f.stride(0) * size) for f in fields]
-        rest = zip(where, sizes, starts, given, in_place(program), strict=False)
+        held_in = [FIELDS if over else SLOPES for over in reuse.over_entries(program)]
+        rest = zip(where, sizes, starts, given, held_in, strict=False)
         bank = np.array([(*w, n, start, s, own) for w, n, start, s, own in rest])
-        (slots, offsets), length = _buffers(
-            tuple(int(n) for n in code[: col.HEAD]), starts[-1], size, len(slopes) > 0, noted,
-            value is not None and len(slopes) > 0,
+        slots, layout = _buffers(
+            head_of(code), starts[-1], size, len(slopes) > 0, noted, value is not None and len(slopes) > 0
         )
-        self.arena, filled = borrow(length), np.zeros(int(code[col.SLOTS]) + 1, dtype=np.int64)
+        self._scratch = borrow(layout)
         self.words = np.zeros(WORDS, dtype=np.int64)
-        self.words[slots] = offsets + address(self.arena)
-        held = {BANK: bank, FILLED: filled, KEPT: charts, LENGTHS: lengths, VALUE: value, SEED: seed}
+        self.words[slots] = self._scratch.addresses
+        held = {BANK: bank, KEPT: charts, LENGTHS: lengths, VALUE: value, SEED: seed}
         for slot, buffer in held.items():
             self.words[slot] = 0 if buffer is None else address(buffer)
         for slot, word in (
@@ -95,7 +95,7 @@ class State:
         return self
 
     def __exit__(self, *_: object) -> None:
-        give_back(self.arena)
+        give_back(self._scratch)
 
 
 @exact
@@ -138,7 +138,7 @@ def open_group(state, group, like):
         f = ahead(words(state, BANK), i * ENTRY)
         out, size = ahead(fields, f[START] * LANES), f[SIZE]
         if f[BYTES] == 0:
-            if not state[SHARED] or f[IN_PLACE]:
+            if not state[SHARED] or f[HELD] == FIELDS:
                 state[REFUSED] |= turn_in(out, pointer(f[ADDRESS], like), 0, size, 1)
         else:
             x = pointer(f[ADDRESS] + f[BYTES] * first, like)
@@ -166,9 +166,9 @@ def find_charts(code, state):
 
 
 @exact
-def _held(f):
-    """The buffer that holds the slopes of a field."""
-    return FIELDS if f[IN_PLACE] else SLOPES
+def slopes_of(state, field, like):
+    """The buffer in which slopes of a field stand, at the places that its entries have."""
+    return pointer(state[words(state, BANK)[field * ENTRY + HELD]], like)
 
 
 @exact
@@ -176,8 +176,8 @@ def clear_slopes(state, like):
     """No slopes so far, where they are added up."""
     for i in range(state[BANKS]):
         f = ahead(words(state, BANK), i * ENTRY)
-        if not f[IN_PLACE]:
-            fill(ahead(pointer(state[SLOPES], like), f[START] * LANES), 1, 1, f[SIZE] * LANES, cast(0, like))
+        if f[HELD] != FIELDS:
+            fill(ahead(slopes_of(state, i, like), f[START] * LANES), 1, 1, f[SIZE] * LANES, cast(0, like))
 
 
 @exact
@@ -185,7 +185,7 @@ def give_slopes(state, like):
     """Write the slopes of the present group to those of its instances."""
     for i in range(state[BANKS]):
         f = ahead(words(state, BANK), i * ENTRY)
-        x, size = ahead(pointer(state[_held(f)], like), f[START] * LANES), f[SIZE]
+        x, size = ahead(slopes_of(state, i, like), f[START] * LANES), f[SIZE]
         turn_away(pointer(f[SLOPE] + state[FIRST] * size * _bytes(like), like), x, size, state[COUNT])
     state[PRESENT] = -1
 

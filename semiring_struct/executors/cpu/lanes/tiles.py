@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from semiring_struct.executors.cpu import columns as col
 from semiring_struct.executors.cpu.columns import LANES
-from semiring_struct.executors.cpu.lanes.state import ADJOINT, FIELDS, SLOPES, charts_of
+from semiring_struct.executors.cpu.lanes.state import ADJOINT, FIELDS, charts_of, slopes_of
 from semiring_struct.executors.cpu.lanes.vectors import (
     keep,
     loaded,
@@ -170,8 +170,8 @@ def log_sums(x, k, cells, v, mass, chances, temperature, like):
 
 
 @exact
-def weights(w, x, k, cells, v, flow, temperature, like):
-    """Exponentials of every cell's alternatives less its value `v` into `w`; `flow` divided by their sum."""
+def weights(w, x, k, cells, v, flow, part, temperature, like):
+    """Exponentials of every cell's alternatives less its value `v` into `w`; `part` is `flow` over their sum."""
     alone()
     sharpness = spread(cast(1 / temperature, like))
     for c in range(cells):
@@ -181,22 +181,22 @@ def weights(w, x, k, cells, v, flow, temperature, like):
             e = exp(narrow(loaded(ahead(x, at)) - centre, like) * sharpness)
             keep(ahead(w, at), e)
             total = total + e
-        keep(ahead(flow, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
+        keep(ahead(part, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
 
 
 @exact
-def share(w, k, cells, flow, like):
-    """`flow` divided by the sum of every cell's chances `w`."""
+def share(w, k, cells, flow, part, like):
+    """`part`: `flow` over the sum of every cell's chances `w`."""
     alone()
     for c in range(cells):
         total = spread(cast(0, like))
         for i in range(k):
             total = total + loaded(ahead(w, (c * k + i) * LANES))
-        keep(ahead(flow, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
+        keep(ahead(part, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
 
 
 @exact
-def _weights_of(w, k, cells, v, flow, temperature, p, apart, step, q, apart_q, step_q, like):
+def _weights_of(w, k, cells, v, flow, part, temperature, p, apart, step, q, apart_q, step_q, like):
     alone()
     sharpness = spread(cast(1 / temperature, like))
     for c in range(cells):
@@ -207,11 +207,11 @@ def _weights_of(w, k, cells, v, flow, temperature, p, apart, step, q, apart_q, s
             e = exp(narrow(x - centre, like) * sharpness)
             keep(ahead(line, i * LANES), e)
             total = total + e
-        keep(ahead(flow, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
+        keep(ahead(part, c * LANES), ratio(loaded(ahead(flow, c * LANES)), total))
 
 
 @exact
-def weights_of_pairs(w, v, flow, code, state, row, spot, temperature, like):
+def weights_of_pairs(w, v, flow, part, code, state, row, spot, temperature, like):
     """`weights` of a row with one term of two factors, the first from a chart, without keeping their sums."""
     term, k = ahead(code, row[col.FIRST_TERM]), row[col.ALTERNATIVES]
     f = ahead(code, term[col.FIRST_FACTOR])
@@ -219,10 +219,10 @@ def weights_of_pairs(w, v, flow, code, state, row, spot, temperature, like):
     apart, step, at = f[col.DJ], f[col.E2], place(g, spot)
     if g[col.BUFFER] == code[col.CHARTS]:
         q = ahead(charts_of(state), at)
-        _weights_of(w, k, spot.count, v, flow, temperature, p, apart, step, q, g[col.DJ], g[col.E2], like)
+        _weights_of(w, k, spot.count, v, flow, part, temperature, p, apart, step, q, g[col.DJ], g[col.E2], like)
     else:
         r = ahead(pointer(state[FIELDS], like), at)
-        _weights_of(w, k, spot.count, v, flow, temperature, p, apart, step, r, g[col.DJ], g[col.E2], like)
+        _weights_of(w, k, spot.count, v, flow, part, temperature, p, apart, step, r, g[col.DJ], g[col.E2], like)
 
 
 @exact
@@ -238,7 +238,7 @@ def _give(p, apart, step, w, flow, k, cells, n):
 
 @exact
 def _write(p, apart, step, w, flow, k, cells, n):
-    """The same, written: the entries have been read."""
+    """The same, written."""
     alone()
     for c in range(cells):
         line, q, f = ahead(w, c * k * LANES), ahead(p, c * apart), loaded(ahead(flow, c * LANES))
@@ -255,29 +255,28 @@ def _zero(p, apart, step, cells, n, zero):
 
 @exact
 def clear_out(code, state, row, spot, like):
-    """No slopes for the entries that a tile without adjoints has read, where they take the place of these."""
-    fields = pointer(state[FIELDS], like)
+    """No slopes for the entries that a tile without adjoints alone reads."""
     for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
         term = ahead(code, m)
         for i in range(term[col.FIRST_FACTOR], term[col.END_FACTOR], col.FACTOR):
             f = ahead(code, i)
             if f[col.SOLE]:
-                at = place(f, spot)
+                at, slopes = place(f, spot), slopes_of(state, f[col.BUFFER], like)
                 for e0 in range(term[col.SIZE_0]):
                     for e1 in range(term[col.SIZE_1]):
-                        p = ahead(fields, at + e0 * f[col.E0] + e1 * f[col.E1])
+                        p = ahead(slopes, at + e0 * f[col.E0] + e1 * f[col.E1])
                         _zero(p, f[col.DJ], f[col.E2], spot.count, term[col.SIZE_2], cast(0, like))
     for i in range(row[col.FIRST_LATE], row[col.END_LATE], col.FACTOR):
         f = ahead(code, i)
         if f[col.SOLE]:
-            _zero(ahead(fields, place(f, spot)), f[col.DJ], 0, spot.count, 1, cast(0, like))
+            p = ahead(slopes_of(state, f[col.BUFFER], like), place(f, spot))
+            _zero(p, f[col.DJ], 0, spot.count, 1, cast(0, like))
 
 
 @exact
 def spread_out(w, flow, code, state, row, spot, like):
-    """The adjoints of a tile's alternatives to all their factors."""
-    k, adjoint, slopes = row[col.ALTERNATIVES], pointer(state[ADJOINT], like), pointer(state[SLOPES], like)
-    fields = pointer(state[FIELDS], like)
+    """The adjoints of a tile's alternatives to all their factors; slopes of a sole reader are written."""
+    k, adjoint = row[col.ALTERNATIVES], pointer(state[ADJOINT], like)
     for m in range(row[col.FIRST_TERM], row[col.END_TERM], col.TERM):
         term = ahead(code, m)
         n, x = term[col.SIZE_2], ahead(w, term[col.START] * LANES)
@@ -288,10 +287,12 @@ def spread_out(w, flow, code, state, row, spot, like):
                     at = place(f, spot) + e0 * f[col.E0] + e1 * f[col.E1]
                     if f[col.BUFFER] == code[col.CHARTS]:
                         _give(ahead(adjoint, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
-                    elif f[col.SOLE]:
-                        _write(ahead(fields, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
+                        continue
+                    p = ahead(slopes_of(state, f[col.BUFFER], like), at)
+                    if f[col.SOLE]:
+                        _write(p, f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
                     else:
-                        _give(ahead(slopes, at), f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
+                        _give(p, f[col.DJ], f[col.E2], x, flow, k, spot.count, n)
                 x = ahead(x, n * LANES)
 
 
@@ -320,11 +321,14 @@ def spread_late(flow, code, state, row, spot, like):
     for i in range(row[col.FIRST_LATE], row[col.END_LATE], col.FACTOR):
         f = ahead(code, i)
         at, cells = place(f, spot), spot.count
+        if f[col.BUFFER] == code[col.CHARTS]:
+            add(ahead(pointer(state[ADJOINT], like), at), f[col.DJ], 0, flow, 1, cells, 1)
+            continue
+        p = ahead(slopes_of(state, f[col.BUFFER], like), at)
         if f[col.SOLE]:
-            store(ahead(pointer(state[FIELDS], like), at), f[col.DJ], flow, cells)
+            store(p, f[col.DJ], flow, cells)
         else:
-            into = ADJOINT if f[col.BUFFER] == code[col.CHARTS] else SLOPES
-            add(ahead(pointer(state[into], like), at), f[col.DJ], 0, flow, 1, cells, 1)
+            add(p, f[col.DJ], 0, flow, 1, cells, 1)
 
 
 @exact
