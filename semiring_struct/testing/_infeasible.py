@@ -42,6 +42,10 @@ def check_totals(case: Case) -> None:
     require(not gradient.any(), "gradient of log_partition", "is not 0 where no structure is feasible")
     marginals = inference.marginals(case.structure, case.potentials, **how)
     require(not case.parts.flat(marginals).any(), "marginals", "are not 0 where no structure is feasible")
+    require(
+        not inference.entropy(case.structure, case.potentials, **how).any(),
+        "entropy", "is not 0 where no structure is feasible",
+    )  # fmt: skip
     for name in ("entropy", "cross_entropy", "kl", "expectation", "variance"):
         ask = getattr(inference, name)
         extra = () if name == "entropy" else (case.parts.fields(case.noise(*case.phi.shape)),)

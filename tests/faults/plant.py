@@ -78,9 +78,10 @@ class Copy:
             shutil.copytree(seed, self.cache)
         self.cache.mkdir(exist_ok=True)
         self._nursery: subprocess.Popen[str] | None = None
+        self._clean: dict[str, bool] = {}  # tests that have failed, and whether they pass without a fault
 
     def verdict(self, fault: Fault) -> Verdict:
-        """Plant, run, and take the fault out again."""
+        """Plant, run, take the fault out again, and see that the test that failed passes without it."""
         reason = trouble(fault, self.root)
         if reason is not None:
             return Verdict(fault, "unsettled", reason, 0.0)
@@ -91,7 +92,13 @@ class Copy:
             what, by = self._run(fault.tests)
         finally:
             path.write_text(before)
-        return Verdict(fault, what, by, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        if what == "noticed" and "::" in by:
+            if by not in self._clean:
+                self._clean[by] = self._run((by,))[0] == "survived"
+            if not self._clean[by]:
+                what, by = "unsettled", f"{by} fails without the fault too"
+        return Verdict(fault, what, by, seconds)
 
     def _run(self, tests: tuple[str, ...]) -> tuple[str, str]:
         """What a run of tests says, and the first test that failed."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import semiring_struct as ss
-from tests.structures.families import FAMILIES, Family, spans
+from tests.structures.families import FAMILIES, Family, chain, spans
 from tests.structures.test_contract import fields
 
 TREE = ss.SpanTree()
@@ -107,6 +107,13 @@ def test_hessian_by_function_transforms():
         rows.append(ss.covariance_vp(ss.SpanTree(), phi, part).flatten())
     hessian = torch.func.jacrev(torch.func.jacrev(lambda x: ss.log_partition(ss.SpanTree(), x)))(phi)
     torch.testing.assert_close(hessian.reshape(9, 9), torch.stack(rows))
+
+
+@pytest.mark.parametrize("family", [spans(4), chain(3, 2, tied=True)], ids=str)
+def test_a_covariance_is_differentiable_in_its_vector(family: Family):
+    phi, kind = family.draw((2,), seed=12), family.kind
+    vector = tuple(v.requires_grad_() for v in fields(family.draw((2,), seed=13)))
+    assert torch.autograd.gradcheck(lambda *v: fields(ss.covariance_vp(family.structure, phi, kind(*v))), vector)
 
 
 def test_values_of_an_expectation_carry_gradients():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.routes.models import MAKERS, Model, listed
 
-SHARED = 16
+SHARED = 32
 """So many cases in a row are of one structure and size: they share the recorded program and one reference."""
 BATCHES = ((), (1,), (3,), (4,), (4,), (7,), (8,), (8,), (9,), (17,), (17,), (2, 3), (3, 1, 3), (2, 4), (33,))
 SCALES = (0.1, 1.0, 1.0, 10.0, 30.0, 50.0, 100.0, 1000.0, 1e4)
@@ -22,7 +22,7 @@ FORBIDDEN = (0.0, 0.0, 0.1, 0.2, 0.5)
 DTYPES = (torch.float32, torch.float32, torch.float32, torch.float64, torch.float64, torch.bfloat16, torch.float16)
 LAYOUTS = ("plain", "plain", "strided", "shared")
 THREADS = (1, 1, 1, 3)
-MACHINES = ("", "", "", "", "", "", "", "eager")  # "" leaves the choice to the library
+MACHINES = ("", "", "", "", "", "", "", "", "", "", "", "eager")  # "" leaves the choice to the library
 LARGEST_HALF = 6e4
 
 

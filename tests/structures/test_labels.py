@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import semiring_struct as ss
+from semiring_struct.structures.labels import stored
 from tests.structures.families import (
     LABELLED,
     SIDED,
@@ -237,3 +238,14 @@ def test_a_structure_without_labels_says_so():
     ):
         with pytest.raises(ss.UnsupportedQueryError, match="Bits"):
             ask()
+
+
+@pytest.mark.parametrize(
+    "full, shape",
+    [((3, 4), (3, 1)), ((3, 4), (1, 4)), ((2, 3, 4), (2, 1, 4)), ((2, 3, 4), (1, 3, 1)), ((2, 3, 2, 3), (2, 1, 1, 3))],
+)
+def test_entries_of_tied_fields_are_those_of_an_expanded_tensor(full: tuple[int, ...], shape: tuple[int, ...]):
+    places = torch.arange(torch.Size(shape).numel()).reshape(shape).expand(full).flatten()
+    used = torch.arange(-1, len(places))[None]
+    assert torch.equal(stored(used, full, shape)[0, 1:], places)
+    assert stored(used, full, shape)[0, 0] == -1
