@@ -34,7 +34,7 @@ NUMERICS = (
     ),
     Fault(
         "a mask with a hole is taken", OPS + "mask.py",
-        "    if bool(holed.any()):\n", "    if bool(holed.all()) and not len(holed):\n",
+        "    refuse_where(\n        holed,\n", "    refuse_where(\n        holed & ~holed,\n",
         ("tests/ops/test_mask.py", "tests/inference/test_errors.py"),
     ),
     Fault(
