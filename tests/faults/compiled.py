@@ -53,7 +53,7 @@ LANES = (
         "the last of four rows of a product is left out", CPU + "lanes/multiply.py",
         "        for i in range(4):\n            t = spread(zero)",
         "        for i in range(3):\n            t = spread(zero)",
-        routes("test_sample and (grammar or low_rank or graph or listed-0) and log-z"),
+        ("tests/executors/test_cpu.py", "-k", "test_single_precision and grammar"),
     ),
     Fault(
         "a matrix shared by all steps gets no gradient", CPU + "lanes/products.py",
@@ -199,8 +199,8 @@ TREES = (
         "                    less[0, d] += best[0, c]\n", "", ("tests/kernels/test_branching.py",),
     ),
     Fault(
-        "a cycle is named after its last place", KERNELS + "branching/cpu.py",
-        "                first = min(first, c)\n", "                first = max(first, c)\n",
+        "the arc that enters a cycle opens it elsewhere", KERNELS + "branching/cpu.py",
+        "            if step[0, under[p]] == c:\n", "            if step[0, under[p]] != c:\n",
         ("tests/kernels/test_branching.py",),
     ),
 )

@@ -58,6 +58,16 @@ def test_a_wide_range_falls_back():
     assert total[1] < -1900
 
 
+def test_a_product_of_two_small_weights_falls_back():
+    """Each arc of the one tree is a number beside the others into its word, but two of them together are not."""
+    w = torch.full((1, 4, 4), NEG_INF, dtype=torch.float64)
+    w[0, 0, 3] = w[0, 3, 1] = -500.0
+    w[0, 1, 3] = w[0, 2, 1] = w[0, 1, 2] = 0.0
+    total, arcs = sums.compiled(w, torch.tensor([3]), False, True)
+    assert total.item() == -1000.0
+    assert arcs[0].nonzero().tolist() == [[0, 3], [1, 2], [3, 1]]
+
+
 def test_who_answers(monkeypatch: pytest.MonkeyPatch):
     w, lengths = graphs(2, 3, 1.0, 0.0)
     monkeypatch.delenv(SWITCH, raising=False)
