@@ -17,7 +17,7 @@ from tests.faults.nursery import SECONDS
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("semiring_struct", "tests", "pyproject.toml")
 NURSERY = Path(__file__).with_name("nursery.py")
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 UNIMPORTABLE = re.compile(r"errors? during collection|ImportError while loading conftest|found no collectors")
 
 
