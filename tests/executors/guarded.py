@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from semiring_struct.ops import memory
 
@@ -259,7 +260,8 @@ _NUMPY = {name: getattr(np, name) for name in NUMPY}
 
 def _plain(x: Tensor) -> bool:
     """Whether NumPy knows what it is."""
-    return x.device.type == "cpu" and x.layout == torch.strided and x.dtype not in (torch.bfloat16,)
+    here = x.device.type == "cpu" and x.layout == torch.strided and x.dtype not in (torch.bfloat16,)
+    return here and not is_functorch_wrapped_tensor(x)
 
 
 def agreed(call: Callable[[], Any]) -> Any:

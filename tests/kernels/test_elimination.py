@@ -99,3 +99,12 @@ def test_a_numba_that_compiles_nothing_is_refused_with_a_reason(place: str, reas
                           text=True, check=True)  # fmt: skip
     assert said.stdout.startswith("tensor(2.7726) tensor(1.3863)") and f"{reason}" in said.stdout, said.stdout
     assert not said.stderr
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_that_ask_for_a_gradient(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(SWITCH, raising=False)
+    w, lengths = graphs(3, 4, 1.0, 0.0)
+    w = w.to(dtype).requires_grad_()
+    (slope,) = torch.autograd.grad(log_trees(w, lengths, False).sum(), w)
+    torch.testing.assert_close(slope.double(), sums.plain(w.detach(), lengths, False, True)[1], rtol=0, atol=1e-6)

@@ -20,7 +20,7 @@ def best(w: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """As `reference.best`. Source: Crouse 2016 [crouse2016]."""
     from scipy.optimize import linear_sum_assignment
 
-    scores, sizes = w.numpy(), lengths.numpy()
+    scores, sizes = w.detach().numpy(), lengths.numpy()
     found, columns = np.ones(len(scores), dtype=bool), np.full(scores.shape[:2], -1, dtype=np.int64)
     for b, size in enumerate(sizes):
         try:

@@ -36,7 +36,7 @@ def compiled(w: Tensor, lengths: Tensor, single: bool) -> tuple[Tensor, Tensor]:
     from semiring_struct.kernels.branching import cpu
 
     found, heads = np.empty(len(w), dtype=np.bool_), np.full(tuple(w.shape[:2]), -1, dtype=np.int64)
-    cpu.decode(w.contiguous().numpy(), lengths.contiguous().numpy(), single, found, heads)
+    cpu.decode(w.detach().contiguous().numpy(), lengths.contiguous().numpy(), single, found, heads)
     return torch.from_numpy(found), torch.from_numpy(heads)
 
 

@@ -28,7 +28,7 @@ def compiled(w: Tensor, lengths: Tensor, single: bool, slopes: bool) -> tuple[Te
 
     log_z = np.empty(len(w))
     arcs = np.zeros(tuple(w.shape) if slopes else (0, 0, 0))
-    cpu.sums(w.double().contiguous().numpy(), lengths.contiguous().numpy(), single, log_z, arcs)
+    cpu.sums(w.detach().double().contiguous().numpy(), lengths.contiguous().numpy(), single, log_z, arcs)
     total, out = torch.from_numpy(log_z), torch.from_numpy(arcs)
     wide = total.isnan()
     if bool(wide.any()):
