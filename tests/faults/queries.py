@@ -88,7 +88,8 @@ QUERIES = (
     ),
     Fault(
         "cross-entropy leaves out the second normaliser", INFERENCE + "partition.py",
-        "    return (_log_normaliser(two) - mean).to(", "    return (-mean).to(", (*SMALL, "tests/distributions/test_divergence.py"),
+        "    return (_log_normaliser(two) - mean).to(", "    return (-mean).to(",
+        (*SMALL, "tests/distributions/test_divergence.py"),
     ),
     Fault(
         "divergence from q is taken with the sign of the entropy", INFERENCE + "partition.py",
