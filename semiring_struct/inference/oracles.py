@@ -16,7 +16,7 @@ from semiring_struct import executors
 from semiring_struct.errors import UnsupportedQueryError
 from semiring_struct.executors import Code
 from semiring_struct.inference.door import Door, refuse_infinite
-from semiring_struct.ops import NEG_INF, new_seed, tally
+from semiring_struct.ops import NEG_INF, new_seed, pick, tally
 from semiring_struct.semirings import CountingSemiring, LogSemiring, MaxSemiring, Reduction, Semiring
 from semiring_struct.structures import DynamicProgram, Structure
 
@@ -228,7 +228,7 @@ def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
         flat = field.reshape(batch, math.prod(field.shape[1:]))
         if flat.numel():
             mine = used.reshape(used.shape[0] // batch, batch, used.shape[1]).transpose(0, 1)
-            value = flat.gather(1, mine.clamp(min=0).flatten(1)).reshape(mine.shape).double()
+            value = pick(flat, 1, mine.clamp(min=0).flatten(1)).reshape(mine.shape).double()
             total = total + torch.where(mine < 0, 0.0, value).sum(-1).T.flatten()
     return total.expand(parts[0].shape[0])
 

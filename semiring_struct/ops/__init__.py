@@ -9,6 +9,7 @@ from .mask import lengths_from_mask, masked, prefix_mask
 from .memory import Layout, Scratch, borrow, empty, give_back, release, zeros
 from .noise import exponential, gumbel, gumbel_at, gumbel_with_maximum, new_seed, uniform, uniform_at
 from .operators import constant, in_front, operator, over_batch, over_paths
+from .ordered import add_at_, pick, running_sum, sum_at
 from .promote import common_dtype
 from .refuse import known_all, refuse_where
 from .segment import segment_argmin, segment_logsumexp, segment_max
@@ -18,11 +19,12 @@ from .stated import Pullback, stated
 
 __all__ = [
     "NEG_INF", "STATED", "ActiveSet", "Derivative", "Gaussian", "Gumbel", "Layout", "Logistic", "NegativeExponential",
-    "Pullback", "Scratch", "SumOfGamma", "Utility", "active_set", "borrow", "call", "capped", "clipped", "common_dtype",
-    "constant", "counted", "differentiable", "empty", "entmax", "exponential", "exponential_up_to_one", "give_back",
-    "gumbel", "gumbel_at", "gumbel_with_maximum", "hull_weights", "in_front", "known_all", "lengths_from_mask",
-    "log1mexp", "log_softmax", "logaddexp", "logcumsumexp", "logistic", "logsumexp", "masked", "max_value",
-    "may_be_differentiated", "new_seed", "one_hot_argmax", "operator", "over_batch", "over_paths", "prefix_mask",
-    "refuse_where", "release", "score", "segment_argmin", "segment_logsumexp", "segment_max", "softmax", "sparsemax",
-    "stated", "tally", "tight_atoms", "top_values", "tsallis_max", "uniform", "uniform_at", "zeros",
+    "Pullback", "Scratch", "SumOfGamma", "Utility", "active_set", "add_at_", "borrow", "call", "capped", "clipped",
+    "common_dtype", "constant", "counted", "differentiable", "empty", "entmax", "exponential", "exponential_up_to_one",
+    "give_back", "gumbel", "gumbel_at", "gumbel_with_maximum", "hull_weights", "in_front", "known_all",
+    "lengths_from_mask", "log1mexp", "log_softmax", "logaddexp", "logcumsumexp", "logistic", "logsumexp", "masked",
+    "max_value", "may_be_differentiated", "new_seed", "one_hot_argmax", "operator", "over_batch", "over_paths", "pick",
+    "prefix_mask", "refuse_where", "release", "running_sum", "score", "segment_argmin", "segment_logsumexp",
+    "segment_max", "softmax", "sparsemax", "stated", "sum_at", "tally", "tight_atoms", "top_values", "tsallis_max",
+    "uniform", "uniform_at", "zeros",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .logspace import _finite, _log_or_neg_inf, logsumexp
+from .ordered import sum_at
 
 
 def segment_logsumexp(x: Tensor, index: Tensor, size: int) -> Tensor:
@@ -19,7 +20,7 @@ def segment_logsumexp(x: Tensor, index: Tensor, size: int) -> Tensor:
         return logsumexp(held, -1).unsqueeze(-1)
     at = index.clamp(min=0)
     top = _finite(segment_max(held.detach(), index, size))
-    return _log_or_neg_inf(_segment_sum((held - top.gather(-1, at)).exp(), at, size), top)
+    return _log_or_neg_inf(sum_at((held - top.gather(-1, at)).exp(), at, size), top)
 
 
 def segment_max(x: Tensor, index: Tensor, size: int) -> Tensor:
@@ -43,14 +44,3 @@ def segment_argmin(x: Tensor, index: Tensor, size: int) -> Tensor:
     places = torch.where(best, torch.arange(k, device=x.device), k)
     first = places.new_full((*places.shape[:-1], size), k).scatter_reduce(-1, at, places, "amin")
     return torch.where(first < k, first, -1)
-
-
-def _segment_sum(x: Tensor, at: Tensor, size: int) -> Tensor:
-    """Sums by segment; entries of no segment are 0 and may stand in any."""
-    if not x.is_cuda:
-        return x.new_zeros((*x.shape[:-1], size)).scatter_add(-1, at, x)
-    # on CUDA `scatter_add` adds in no fixed order, `index_put` sorts first
-    rows = torch.arange(x[..., 0].numel(), device=x.device).unsqueeze(-1) * size
-    flat = x.new_zeros(x[..., 0].numel() * size)
-    places = (at.reshape(len(rows), -1) + rows).flatten()
-    return flat.index_put((places,), x.flatten(), accumulate=True).reshape(*x.shape[:-1], size)

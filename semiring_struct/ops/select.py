@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import ordered
 from .logspace import NEG_INF
 from .memory import zeros
 
@@ -42,8 +43,9 @@ def top_values(x: Tensor, k: int, dim: int) -> Tensor:
 
 def counted(picked: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """How often each of `size` entries was picked, `(paths, size)`: `picked (paths, uses)` are entries, -1 for none."""
-    out = zeros((picked.shape[0], size), dtype, picked.device)
-    return out.scatter_add_(1, picked.clamp(min=0), (picked >= 0).to(dtype)) if size else out
+    kind = torch.int64 if ordered.unordered(picked) else dtype  # which order integers are added in does not show
+    out = zeros((picked.shape[0], size), kind, picked.device)
+    return out.scatter_add_(1, picked.clamp(min=0), (picked >= 0).to(kind)).to(dtype) if size else out.to(dtype)
 
 
 def tally(picked: Sequence[Tensor], codes: Sequence[tuple[Tensor, Tensor] | None], size: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .logspace import NEG_INF, logsumexp, softmax
+from .ordered import running_sum
 from .refuse import refuse_where
 
 
@@ -24,7 +25,7 @@ def sparsemax(x: Tensor, dim: int) -> Tensor:
     """
     z, empty = _centred(x, dim)
     ranked, rank = _ranked(z, dim)
-    mass = ranked.cumsum(dim)
+    mass = running_sum(ranked, dim)
     size = (1 + rank * ranked > mass).sum(dim, keepdim=True).clamp_min(1)  # 0 only for nan or +inf, which give nan
     support = z > (mass.gather(dim, size - 1) - 1) / size
     count = support.sum(dim, keepdim=True)
@@ -111,8 +112,8 @@ def _entmax_sorted(x: Tensor, dim: int) -> Tensor:
     z, empty = _centred(x, dim)
     z = z / 2
     ranked, rank = _ranked(z, dim)
-    mean = ranked.cumsum(dim) / rank
-    spread = (ranked * ranked).cumsum(dim) - rank * mean * mean
+    mean = running_sum(ranked, dim) / rank
+    spread = running_sum(ranked * ranked, dim) - rank * mean * mean
     tau = mean - ((1 - spread) / rank).clamp_min(0.0).sqrt()
     size = (tau <= ranked).sum(dim, keepdim=True).clamp_min(1)  # 0 only for nan or +inf, which give nan
     support = z > tau.gather(dim, size - 1)

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import logsumexp, uniform
+from semiring_struct.ops import logsumexp, running_sum, uniform
 
 from .base import OneNumber, Reduction
 from .log import LogReduction
@@ -30,7 +30,7 @@ class SampleReduction(Reduction):
 
     def weights(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot draw by inversion: one uniform and one running sum in float64."""
-        mass = x.exp().cumsum(-1, dtype=torch.float64)
+        mass = running_sum(x.exp().double())
         total = mass[..., -1:]
         u = uniform(total.shape, generator=generator or self.generator, dtype=torch.float64, device=x.device)
         # u is above 0, so the first running sum to reach u * total has just risen: a forbidden term is never drawn

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.ops import NEG_INF, prefix_mask, refuse_where
+from semiring_struct.ops import NEG_INF, pick, prefix_mask, refuse_where
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.frames import frame_faults, too_few_frames
@@ -75,7 +75,7 @@ class CTC(DynamicProgram):
         index = targets.clamp(0, v - 1).to(torch.int64).unsqueeze(-2)
         after = torch.nn.functional.pad(targets[..., 1:] != targets[..., :-1], (1, 0))[..., :l]
         last = torch.arange(l + 1, device=x.device) == counts.unsqueeze(-1)
-        seen = x.gather(-1, index.expand(*index.shape[:-2], t, l))
+        seen = pick(x, -1, index.expand(*index.shape[:-2], t, l))
         after, last = (torch.where(m, 0.0, NEG_INF).to(x.dtype) for m in (after, last))
         return x[..., self.blank], seen, after, last
 

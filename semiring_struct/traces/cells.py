@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, segment_argmin, segment_logsumexp, segment_max
+from semiring_struct.ops import NEG_INF, pick, segment_argmin, segment_logsumexp, segment_max
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Cells:
 
     def spread(self, x: Tensor) -> Tensor:
         """To every key the value `x (B, size)` of its cell, `-inf` to keys in none: `(B, K)`."""
-        return torch.where(self.of >= 0, x.gather(-1, self.of.clamp(min=0)), NEG_INF)
+        return torch.where(self.of >= 0, pick(x, -1, self.of.clamp(min=0)), NEG_INF)
 
     def present(self) -> Tensor:
         """Which cells have any key, `(B, size)`."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF
+from semiring_struct.ops import NEG_INF, pick
 from semiring_struct.traces.cells import Cells
 from semiring_struct.traces.choosers import Choice, Chooser
 from semiring_struct.traces.rates import Rates
@@ -62,7 +62,7 @@ class Enumerate(Chooser):
             if len(origin) > self.limit and int(origin.bincount().max()) > self.limit:
                 raise ValueError(f"an instance has more than limit={self.limit} traces; raise it, or sample")
         self._origin = self._origin[rows]
-        own = self._log_rates[self._origin].gather(-1, picks.clamp(min=0))
+        own = pick(self._log_rates[self._origin], -1, picks.clamp(min=0))
         step = torch.where(picks >= 0, own - torch.where(picks >= 0, totals[rows], 0.0), 0.0)
         self._log_prob = self._log_prob[rows] + step.sum(-1)
         return Choice(picks, rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.ops import NEG_INF, logaddexp, refuse_where
+from semiring_struct.ops import NEG_INF, logaddexp, pick, refuse_where
 from semiring_struct.traces.cells import Cells
 from semiring_struct.traces.choosers import Choice, Chooser
 from semiring_struct.traces.noise import at_least
@@ -82,7 +82,7 @@ class Replay(_Checked):
     def step(self, cells: Cells, picks: Tensor, known: Tensor) -> None:
         """Adds the log of each chosen rate over the summed rates of its cell."""
         log_total = cells.log_total(self.log_rates)
-        own = torch.where(known, self.log_rates.gather(-1, picks.clamp(min=0)), 0.0)
+        own = torch.where(known, pick(self.log_rates, -1, picks.clamp(min=0)), 0.0)
         self._log_prob = self._log_prob + (own - torch.where(known, log_total, 0.0)).sum(-1)
 
     @property
@@ -142,7 +142,7 @@ class Conditional(_Checked):
     def step(self, cells: Cells, picks: Tensor, known: Tensor) -> None:
         """Lets the minimum of each cell pass for all of its keys."""
         log_total = cells.log_total(self.log_rates)
-        own = self._fresh.gather(-1, picks.clamp(min=0)) - torch.where(known, log_total, 0.0)
+        own = pick(self._fresh, -1, picks.clamp(min=0)) - torch.where(known, log_total, 0.0)
         waited = torch.where(known, at_least(own, cells.largest(self._passed), self._rates), NEG_INF)
         self._passed = logaddexp(self._passed, cells.spread(waited))
         self._bar = torch.maximum(self._bar, cells.spread(cells.largest(self._passed)))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, logaddexp, logcumsumexp, segment_logsumexp
+from semiring_struct.ops import NEG_INF, logaddexp, logcumsumexp, pick, segment_logsumexp
 from semiring_struct.traces.base import AlgorithmTrace
 from semiring_struct.traces.noise import at_least
 from semiring_struct.traces.rates import Rates
@@ -45,7 +45,7 @@ class Shrinking(AlgorithmTrace):
         steps, keys = self.steps(rates.shape[-1]), rates.flat.shape[-1]
         last, forbidden = self.last(trace, rates)
         picks = trace.reshape(len(last), trace.shape[-1])[:, :steps]
-        own = torch.where(picks >= 0, rates.flat.gather(-1, picks.clamp(min=0)), NEG_INF)
+        own = torch.where(picks >= 0, pick(rates.flat, -1, picks.clamp(min=0)), NEG_INF)
         ending = segment_logsumexp(rates.flat, last, max(steps, 1))[:, :steps]
         total = logcumsumexp(ending.flip(-1)).flip(-1)
         return Ladder(torch.where(picks >= 0, picks, keys), forbidden, own, total, last)
@@ -61,10 +61,10 @@ class Shrinking(AlgorithmTrace):
         refuse_impossible(rates, forbidden)
         given, keys = rates.keys(fresh, "log_exponential"), rates.flat.shape[-1]
         chosen, never = at < keys, torch.full_like(given[:, :1], NEG_INF)
-        wait = torch.where(chosen, given.gather(-1, at.clamp(max=keys - 1)) - torch.where(chosen, total, 0.0), NEG_INF)
+        wait = torch.where(chosen, pick(given, -1, at.clamp(max=keys - 1)) - torch.where(chosen, total, 0.0), NEG_INF)
         before = torch.cat([never, logcumsumexp(wait.detach())], -1)[:, :-1]
         passed = logcumsumexp(torch.where(chosen, at_least(wait, before, rates), NEG_INF))
-        shared = torch.cat([never, passed], -1).gather(-1, last + 1)
+        shared = pick(torch.cat([never, passed], -1), -1, last + 1)
         allowed = rates.flat > NEG_INF
         later = logaddexp(shared, at_least(given - torch.where(allowed, rates.flat, 0.0), shared, rates))
         noise = torch.nn.functional.pad(torch.where(allowed, later, torch.inf), (0, 1))

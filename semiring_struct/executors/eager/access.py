@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from semiring_struct.ops import add_at_
 from semiring_struct.programs.affine import Affine
 from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Window
@@ -76,7 +77,7 @@ def accumulate(buffer: Tensor, w: Window, t: int, turns: int | None, value: Tens
         cells.add_(value.flip(back) if back else value)
     else:
         cells = _addresses(sizes, strides, buffer.device) + offset
-        buffer.index_add_(1, cells, value.expand(value.shape[0], *sizes).flatten(1))
+        add_at_(buffer, cells, value.expand(value.shape[0], *sizes).flatten(1))
 
 
 def too_short(program: Program, lengths: Tensor) -> Tensor:

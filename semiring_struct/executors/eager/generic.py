@@ -13,7 +13,7 @@ from torch import Tensor
 from semiring_struct.executors.eager.access import look, store
 from semiring_struct.executors.eager.forward import Answer
 from semiring_struct.executors.eager.local import Buffers
-from semiring_struct.ops import may_be_differentiated, refuse_where
+from semiring_struct.ops import may_be_differentiated, pick, refuse_where
 from semiring_struct.programs import Program, Row, RowTerm
 from semiring_struct.semirings import Semiring
 
@@ -83,7 +83,7 @@ class _Run:
             factors = []
             for f, at in zip(term.factors, places, strict=True):
                 buffer = self._split(self.buffers[f.buffer])
-                factors.append(buffer.gather(2, at.expand(self.s, -1, -1)).reshape(self.s, batch, *f.sizes))
+                factors.append(pick(buffer, 2, at.expand(self.s, -1, -1)).reshape(self.s, batch, *f.sizes))
             terms.append(self._term(factors, term, row))
         like = torch.zeros((batch, *row.out), dtype=self._plain(), device=self.buffers.charts.device)
         value = self.semiring.sum(torch.cat(terms, -1), -1) if terms else self.semiring.zero(like)

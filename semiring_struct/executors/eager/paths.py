@@ -18,7 +18,7 @@ from semiring_struct.executors.eager.access import too_short
 from semiring_struct.executors.eager.local import Buffers, alternatives, plan, stretches, views
 from semiring_struct.executors.growth import by_score
 from semiring_struct.executors.machine import Grow, Job, Paths
-from semiring_struct.ops import NEG_INF, uniform_at
+from semiring_struct.ops import NEG_INF, running_sum, uniform_at
 from semiring_struct.programs import Program
 from semiring_struct.programs.derivations import NONE, derivations, place
 
@@ -91,7 +91,7 @@ class Walk:
                     if x is None:
                         here.fill_(1.0)
                     else:
-                        here.view(x.shape).copy_(x.exp().cumsum(-1))
+                        here.view(x.shape).copy_(running_sum(x.exp()))
                     start += turns * per_turn
         return out
 
@@ -154,7 +154,7 @@ def _take(address: Tensor, pick: Tensor) -> Tensor:
 
 def _draw(scores: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     top = scores.amax(-1, keepdim=True)
-    mass = (scores - top.masked_fill(top == NEG_INF, 0.0)).exp_().cumsum(-1)
+    mass = running_sum((scores - top.masked_fill(top == NEG_INF, 0.0)).exp_())
     pick = (mass <= uniform[:, None] * mass[:, -1:]).sum(-1)
     return pick.clamp_(max=scores.shape[-1] - 1), top.squeeze(-1) > NEG_INF
 

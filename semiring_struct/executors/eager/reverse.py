@@ -16,6 +16,7 @@ from torch import Tensor
 from semiring_struct.executors.eager.access import accumulate, look
 from semiring_struct.executors.eager.forward import Answer, moves
 from semiring_struct.executors.eager.local import Buffers, Plan, alternatives, plan, stretches, views
+from semiring_struct.ops import add_at_
 from semiring_struct.programs.program import Program
 from semiring_struct.programs.table import Block, Window
 from semiring_struct.semirings import Reduction
@@ -94,7 +95,7 @@ class Reverse:
                 piece = flow.narrow(-1, start, term.size).flatten(1) if flow.dim() > 1 else flow
                 start += term.size
                 for f, at in zip(term.factors, places, strict=True):
-                    channel[f.buffer].scatter_add_(1, at, piece)
+                    add_at_(channel[f.buffer], at, piece)
         return rise
 
     def _answer_moves(self, answer: Answer, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.kernels.elimination.reference import Step, eliminate
-from semiring_struct.ops import NEG_INF, operator, over_paths, uniform_at
+from semiring_struct.ops import NEG_INF, operator, over_paths, running_sum, uniform_at
 
 
 @operator("trees_drawn")
@@ -72,6 +72,6 @@ def _reached(heads: Tensor) -> Tensor:
 def _pick(logits: Tensor, noise: Tensor, real: Tensor) -> Tensor:
     """One index `(paths, 1)` with probability proportional to `exp(logits)`; -1 where there is no vertex."""
     top = logits.amax(1, keepdim=True)
-    mass = (logits - torch.where(top == NEG_INF, 0.0, top)).exp().cumsum(1)
+    mass = running_sum((logits - torch.where(top == NEG_INF, 0.0, top)).exp())
     index = (mass <= noise[:, None] * mass[:, -1:]).sum(1, keepdim=True).clamp(max=logits.shape[1] - 1)
     return torch.where(real[:, None], index, -1)
