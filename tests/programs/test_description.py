@@ -61,7 +61,7 @@ def back(value: Any) -> Any:
     return rebuilt(text_of(value), Holder).held
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=[f"{i} {type(v).__name__}" for i, v in enumerate(VALUES)])
 def test_a_value_comes_back(value: Any):
     found = back(value)
     assert type(found) is type(value)

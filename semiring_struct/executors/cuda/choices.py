@@ -4,6 +4,9 @@ Alternatives are float64 and come in tiles `(cells, alternatives)`; only their d
 A cell whose alternatives are all forbidden keeps `-inf`, or the number -1.
 """
 
+# Triton declares that its compiled functions never return
+# pyright: reportGeneralTypeIssues=false
+
 from __future__ import annotations
 
 import triton

@@ -1,5 +1,8 @@
 """Where cells and alternatives stand, and what is read there."""
 
+# Triton declares that its compiled functions never return
+# pyright: reportGeneralTypeIssues=false
+
 from __future__ import annotations
 
 import triton
