@@ -31,6 +31,7 @@ from benchmarks.conditions import conditions
 from benchmarks.contenders import version
 from semiring_struct.executors import Cpu, Cuda, Eager, Job, Machine
 from semiring_struct.executors.cuda import machine as cuda_machine
+from semiring_struct.executors.operators import flat
 from semiring_struct.inference.door import open_door
 
 RESULTS = Path(__file__).parent / "results"
@@ -81,7 +82,7 @@ def job_of(case: Case, name: str, kind: torch.dtype, device: str) -> Job:
     door = open_door(case.structure, type(phi)(*parts) if isinstance(phi, tuple) else parts[0], None)
     if semiring.reduction is None:
         raise ValueError(f"{semiring} has no reduction")
-    fields = [f.reshape(f.shape[0], -1) for f in door.flat]
+    fields = [flat(f) for f in door.flat]
     return Job(door.program, semiring.reduction, fields, door.lengths)
 
 

@@ -23,13 +23,21 @@ SWITCH = "SEMIRING_STRUCT_EXECUTOR"
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a program under a reduction, on `fields (batch, size)` of one dtype and `lengths (batch, sides)`."""
+    """One run: a program under a reduction, on `fields (batch, size)` of one dtype and `lengths (batch, sides)`.
+
+    Windows count in entries of an instance, so fields have unit stride within one: see `operators.flat`.
+    """
 
     program: Program
     reduction: Reduction
     fields: list[Tensor]
     lengths: Tensor
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in self.fields:
+            if field.stride(-1) != 1 and field.shape[-1] > 1:
+                raise RuntimeError(f"fields of a job have unit stride within an instance; got {field.stride()}")
 
     def generator(self) -> torch.Generator | None:
         """The noise of a noisy reduction, the same each time it is asked for."""

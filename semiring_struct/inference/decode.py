@@ -180,12 +180,12 @@ def _for_labels(door: Door, labels: bool) -> tuple[Door, LabelCode | None]:
     """The code of the labels, if they are asked for; they need to know where a part stands, so fields are untied."""
     if not labels:
         return door, None
-    code = door.structure.label_code(door.sizes)
+    code = door.structure.code_on(door.sizes, door.lengths.device)
     if code is not None and not door.structure.prepares:
         structure, placed = door.structure.placed(door.flat)
         if structure is not door.structure:
             door = replace(door, structure=structure, flat=placed)
-            code = structure.label_code(door.sizes)
+            code = structure.code_on(door.sizes, door.lengths.device)
     if code is None:
         raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
     if door.structure.prepares:

@@ -36,12 +36,26 @@ class Automaton:
         states = self.moves.shape[0]
         refuse_where((self.moves < -1) | (self.moves >= states), f"moves lie in 0..{states - 1}, or are -1 for none")
 
-    def completable(self, steps: int, stop: int | None) -> Tensor:
+    def tables(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """`moves` and `accepting` on a device: moved there once."""
+        if self.moves.device == device or torch.compiler.is_compiling():
+            return self.moves.to(device), self.accepting.to(device)
+        kept = self.__dict__.setdefault("_elsewhere", {})
+        if device not in kept:
+            kept[device] = self.moves.to(device), self.accepting.to(device)
+        return kept[device]
+
+    def __getstate__(self) -> dict[str, Tensor]:
+        """The tables as given."""
+        return {"moves": self.moves, "accepting": self.accepting}
+
+    def completable(self, steps: int, stop: int | None, device: torch.device | None = None) -> Tensor:
         """`(steps + 1, q)` bool: `[r, s]` says whether, from state `s`, a sequence can end well with `r` symbols left.
 
         Without a `stop` symbol a sequence ends when none are left; with one it may end before, by that symbol.
         """
-        rows, states = [self.accepting], torch.arange(len(self.accepting), device=self.moves.device)
+        accepting = self.tables(self.moves.device if device is None else device)[1]
+        rows, states = [accepting], torch.arange(len(accepting), device=accepting.device)
         for _ in range(steps):
             rows.append(self.allowed(states, rows[-1], stop).any(-1))
         return torch.stack(rows)
@@ -57,11 +71,12 @@ class Automaton:
 
         `completable (q)` or `(rows, q)`: the states from which one can still end well once the symbol is written.
         """
-        after = self.moves[states]
+        moves, accepting = self.tables(states.device)
+        after = moves[states]
         reached = after.clamp(min=0)
         good = completable[reached] if completable.dim() == 1 else completable.gather(1, reached)
         if stop is not None:
-            ended = self.accepting[reached[:, stop : stop + 1]]
+            ended = accepting[reached[:, stop : stop + 1]]
             good = torch.cat([good[:, :stop], ended, good[:, stop + 1 :]], 1)
         return (after >= 0) & good
 
@@ -70,16 +85,17 @@ class Automaton:
 
         Shape: starting `(q)`; moving `(v, q, q)`, `[x, s, s']`; accepting `(q)`.
         """
-        states = torch.arange(len(self.accepting), device=self.moves.device)
-        may = (states == 0, self.moves.T.unsqueeze(-1) == states, self.accepting)
-        starting, moving, accepting = (torch.where(m, 0.0, NEG_INF).to(like) for m in may)
-        return starting, moving, accepting
+        moves, accepting = self.tables(like.device)
+        states = torch.arange(len(accepting), device=like.device)
+        may = (states == 0, moves.T.unsqueeze(-1) == states, accepting)
+        starting, moving, ending = (torch.where(m, 0.0, NEG_INF).to(like.dtype) for m in may)
+        return starting, moving, ending
 
     def accepts(self, symbols: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Whether each sequence `(batch, n)` of symbols, up to its length `(batch,)`, is accepted, `(batch,)` bool."""
         if lengths is None:
             lengths = symbols.new_full(symbols.shape[:1], symbols.shape[1])
-        moves, accepting = self.moves.to(symbols.device), self.accepting.to(symbols.device)
+        moves, accepting = self.tables(symbols.device)
         state = torch.zeros_like(lengths)
         for i in range(symbols.shape[1]):
             after = moves[state.clamp(min=0), symbols[:, i].clamp(0, moves.shape[1] - 1)]

@@ -72,6 +72,13 @@ class Structure(Natives, Settings, ABC):
         """How labels follow from parts, for instances of these sizes; None where the structure has no labels."""
         return None
 
+    def code_on(self, sizes: dict[str, int], device: torch.device) -> LabelCode | None:
+        """`label_code`, made on a device, so that nothing as large as the potentials is sent there."""
+        if device.type == "cpu" or torch.compiler.is_compiling():
+            return self.label_code(sizes)
+        with device:
+            return self.label_code(sizes)
+
     def placed(self, fields: tuple[Tensor, ...]) -> tuple[Structure, tuple[Tensor, ...]]:
         """For decoding to labels: a structure and fields `(batch, *event)` whose used parts say all that labels say.
 
@@ -152,7 +159,7 @@ class Structure(Natives, Settings, ABC):
         dims = this.event_dims
         shapes = [tuple(e.shape[e.dim() - d :]) for e, d in zip(events, dims, strict=True)]
         sizes = this.letters(shapes)
-        code = this.label_code(sizes)
+        code = this.code_on(sizes, events[0].device)
         if code is None:
             raise UnsupportedQueryError(f"{type(self).__name__} defines no labels (override label_code and encode)")
         full = this.full_shapes(shapes)

@@ -56,7 +56,7 @@ class Rollout:
         counts = lengths[:, 0].repeat(copies)
         zeros = torch.zeros_like(counts)
         return Rollout(
-            model, bias, counts, None if automaton is None else automaton.completable(n, stop),
+            model, bias, counts, None if automaton is None else automaton.completable(n, stop, bias.device),
             pytree.tree_map(spread, model.start), zeros - 1, zeros, counts == 0, zeros.double(), zeros[:, None][:, :0],
         )  # fmt: skip
 
@@ -84,7 +84,8 @@ class Rollout:
         if self.model.stop is not None:
             over = over | (picks == self.model.stop)
         if self.model.automaton is not None:
-            place = torch.where(blank, place, self.model.automaton.moves[place, picks.clamp(max=v - 1)].clamp(min=0))
+            moves, _ = self.model.automaton.tables(place.device)
+            place = torch.where(blank, place, moves[place, picks.clamp(max=v - 1)].clamp(min=0))
         return replace(
             self, state=state, last=torch.where(blank, self.last, picks), place=place, over=over,
             log_prob=self.log_prob + log_probs.gather(1, picks[:, None]).squeeze(1),

@@ -10,9 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
+import semiring_struct as ss
 from benchmarks import gpu
-from benchmarks.cases import Case
+from benchmarks.cases import Case, parse
+from semiring_struct.executors import Eager
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAIN = Case("chain", (2, 3, 2))
@@ -47,6 +50,16 @@ def test_what_would_begin_too_late_is_left_out_by_name(tmp_path: Path):
     report = gpu.run(["chain:2x3x2"], gpu.Place("cpu"), tmp_path, budget=-1.0)
     assert not report.found and "chain:2x3x2, log, forward" in report.left_out
     assert "Left out for want of time" in (tmp_path / "gpu.md").read_text()
+
+
+@pytest.mark.parametrize("name", gpu.CASES)
+def test_the_reference_is_the_library_s_answer(name: str):
+    """The job that both machines are given, run by the eager one; CTC's blanks are a strided view of its scores."""
+    case = gpu.Place("cpu").checked(parse(name)[0])
+    job = gpu.job_of(case, "log", torch.float64, "cpu")
+    phi = case.potentials()
+    wide = type(phi)(*(f.double() for f in phi)) if isinstance(phi, tuple) else phi.double()
+    torch.testing.assert_close(Eager().total(job)[0], ss.log_partition(case.structure, wide))
 
 
 @pytest.mark.exhaustive

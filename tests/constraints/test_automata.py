@@ -62,7 +62,7 @@ def test_labels_that_are_not_accepted():
         AcceptedSubset(NO_NEIGHBOURS, 2).from_labels(torch.tensor([1, 2]), phi)
     chain = ss.ChainPotentials(torch.zeros(4, 2), torch.zeros(3, 2, 2))
     with pytest.raises(ValueError, match="does not accept"):
-        ss.log_prob(AcceptedChain(NO_NEIGHBOURS), chain, torch.tensor([0, 1, 1, 0]))
+        AcceptedChain(NO_NEIGHBOURS).from_labels(torch.tensor([0, 1, 1, 0]), chain)
     padded = ss.log_prob(AcceptedChain(NO_NEIGHBOURS), chain, torch.tensor([0, 1, 1, 1]), lengths=torch.tensor(2))
     assert padded.isfinite()
 

@@ -19,6 +19,7 @@ import semiring_struct as ss
 from semiring_struct.executors import Cpu, Cuda, Eager, Job, Machine, matrix
 from semiring_struct.executors.cuda import encode as encode_module
 from semiring_struct.executors.cuda.encode import encode
+from semiring_struct.executors.operators import flat
 from semiring_struct.inference.door import open_door
 from tests.executors.windows import Matrices, Overlapping, Wide
 from tests.programs.random_programs import potentials, programs
@@ -36,7 +37,7 @@ NOISY = (ss.SampleSemiring(), ss.GumbelSoftmaxSemiring(0.7), ss.GumbelSoftmaxSem
 def job_of(structure: Any, phi: Any, semiring: ss.Semiring, lengths: Any = None) -> Job:
     door = open_door(structure, phi, lengths)
     assert semiring.reduction is not None
-    fields = [f.reshape(f.shape[0], -1) for f in door.flat]
+    fields = [flat(f) for f in door.flat]
     return Job(door.program, semiring.reduction, fields, door.lengths, seed=5)
 
 

@@ -17,6 +17,7 @@ import semiring_struct as ss
 from semiring_struct.executors import Cpu, Eager, Job
 from semiring_struct.executors.cpu import columns, lanes
 from semiring_struct.executors.matrix import products
+from semiring_struct.executors.operators import flat
 from semiring_struct.inference.door import open_door
 from tests.programs.random_programs import Chain, potentials, programs
 from tests.programs.unshipped import Nussinov
@@ -59,7 +60,7 @@ class Deep(ss.DynamicProgram):
 
 def job_of(structure: Any, phi: Any, semiring: ss.Semiring, lengths: Any = None, seed: int = 0) -> Job:
     door = open_door(structure, phi, lengths)
-    fields = [f.reshape(f.shape[0], -1) for f in door.flat]
+    fields = [flat(f) for f in door.flat]
     assert semiring.reduction is not None
     return Job(door.program, semiring.reduction, fields, door.lengths, seed)
 

@@ -163,6 +163,9 @@ def test_refusals_name_their_reason(monkeypatch: pytest.MonkeyPatch):
     for semiring in (ss.SparsemaxSemiring(), ss.SampleSemiring(), ss.GumbelSoftmaxSemiring()):
         assert "Reduction" not in (Cuda().refuse(program, semiring.reduction, cuda) or "")
     assert "no reduction" in (Cuda().refuse(program, None, cuda) or "")
+    monkeypatch.setattr(torch.version, "hip", "6.2")
+    assert "NVIDIA's GPUs only" in (Cuda().refuse(program, log, cuda) or "")
+    monkeypatch.setattr(torch.version, "hip", None)
     machine = "semiring_struct.executors.cuda.machine"
     monkeypatch.setattr(f"{machine}._without_triton", _without_triton.__wrapped__)
     monkeypatch.setattr(f"{machine}.find_spec", lambda name: None)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 import semiring_struct as ss
-from semiring_struct.executors import Eager, Machine, machine
+from semiring_struct.executors import Eager, Job, Machine, machine
 from semiring_struct.executors.eager import local, paths
+from semiring_struct.executors.operators import flat
+from semiring_struct.inference.door import open_door
 from tests.structures.families import Family, alignment, chain, heads, segments, spans
 from tests.structures.test_contract import fields
 
@@ -118,3 +120,15 @@ def test_the_switch_names_the_only_machine(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(machine.SWITCH, "nothing")
     with pytest.raises(ValueError, match=r"'nothing'.*eager"):
         ss.log_partition(ss.SpanTree(), torch.zeros(3, 3))
+
+
+def test_a_job_is_given_fields_of_unit_stride_within_an_instance():
+    """Windows count in entries: CTC's blanks, a strided view of the frames, would be read at the wrong places."""
+    door = open_door(ss.CTC(torch.tensor([1, 2])), torch.randn(2, 5, 3, dtype=torch.float64), None)
+    reduction = ss.LogSemiring().reduction
+    assert reduction is not None
+    strided = [f.reshape(f.shape[0], -1) for f in door.flat]
+    with pytest.raises(RuntimeError, match="unit stride"):
+        Job(door.program, reduction, strided, door.lengths)
+    job = Job(door.program, reduction, [flat(f) for f in door.flat], door.lengths)
+    torch.testing.assert_close(Eager().total(job)[0], ss.log_partition(door.structure, door.fields[0]))

@@ -357,4 +357,4 @@ def test_wrong_settings_are_refused():
         ss.Automaton(torch.zeros(2, 1).long(), torch.tensor([True]))
     for bad in ([1, 3, 0], [1, -1, 1], [0, 1, -1]):
         with pytest.raises(ValueError, match="labels"):
-            ss.log_prob(model(0, False), phi[:1], torch.tensor([bad]))
+            model(0, False).from_labels(torch.tensor([bad]), phi[:1])

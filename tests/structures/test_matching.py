@@ -98,7 +98,7 @@ def test_without_scipy_the_reference_answers(monkeypatch: pytest.MonkeyPatch):
 def test_labels_that_are_no_matchings():
     for columns, complaint in (([0, 0, 1], "once"), ([0, 1, 3], "0..length-1")):
         with pytest.raises(ValueError, match=complaint):
-            ss.log_prob(ss.Matching(), torch.zeros(3, 3), torch.tensor(columns))
+            ss.Matching().from_labels(torch.tensor(columns), torch.zeros(3, 3))
 
 
 def test_explain():

@@ -263,14 +263,14 @@ def test_labels_that_are_no_trees():
     arcs, edges = torch.zeros(4, 4), torch.zeros(4, 4)
     for heads, complaint in (([-1, 2, 1, 0], "descends"), ([-1, 0, 0, 4], "0..length"), ([-1, 0, 0, 3], "descends")):
         with pytest.raises(ValueError, match=complaint):
-            ss.log_prob(ss.Arborescence(), arcs, torch.tensor(heads))
+            ss.Arborescence().from_labels(torch.tensor(heads), arcs)
     with pytest.raises(ValueError, match="single_root"):
-        ss.log_prob(ss.Arborescence(single_root=True), arcs, torch.tensor([-1, 0, 0, 1]))
+        ss.Arborescence(single_root=True).from_labels(torch.tensor([-1, 0, 0, 1]), arcs)
     for pairs in ([[0, 1], [0, 2], [1, 2]], [[0, 1], [0, 1], [2, 3]]):
         with pytest.raises(ValueError, match="connect all"):
-            ss.log_prob(ss.SpanningTree(), edges, torch.tensor(pairs))
+            ss.SpanningTree().from_labels(torch.tensor(pairs), edges)
     with pytest.raises(ValueError, match="pair of vertices"):
-        ss.log_prob(ss.SpanningTree(), edges, torch.tensor([[1, 0], [0, 2], [0, 3]]))
+        ss.SpanningTree().from_labels(torch.tensor([[1, 0], [0, 2], [0, 3]]), edges)
 
 
 def test_what_is_not_offered():

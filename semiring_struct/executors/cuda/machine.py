@@ -177,6 +177,8 @@ class Cuda(Machine):
         """Without CUDA tensors or Triton, and for reductions of one's own."""
         if device.type != "cuda":
             return f"runs on CUDA devices; the potentials are on {device}"
+        if torch.version.hip is not None:
+            return "its launches limit the registers of a thread (maxnreg), which Triton takes for NVIDIA's GPUs only"
         if reduction is None:
             return "the semiring has no reduction, so only its own `mul` and `sum` can run it"
         if type(reduction) not in KNOWN:

@@ -18,11 +18,13 @@ def best_columns(w: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """A perfect matching of best score: whether there is one `(B,)`, and the column of each row `(B, n)`, -1 for none.
 
     `w (B, n, n)`: scores `[row, column]`, `-inf` for a pair that is not allowed. `lengths (B,)`: the number of rows and
-    columns of each instance. Cost: `O(n^3)`; by scipy on CPU where it is installed, one instance after another.
+    columns of each instance. Cost: `O(n^3)` on the CPU, wherever `w` is, since the solver takes many small steps and
+    decides after each; by scipy where it is installed, one instance after another.
     """
-    solve, _ = dispatch(reference.best, TWINS, w, lengths)
-    found, columns = solve(_block(w, lengths), lengths)
-    return found, torch.where(found[:, None], columns, -1)
+    w, sizes = _block(w, lengths).cpu(), lengths.cpu()
+    solve, _ = dispatch(reference.best, TWINS, w, sizes)
+    found, columns = solve(w, sizes)
+    return found.to(lengths.device), torch.where(found[:, None], columns, -1).to(lengths.device)
 
 
 @torch.library.register_fake(best_columns)
