@@ -197,7 +197,7 @@ class Biased(Stiff):
         (Stiff(), "second derivative"),
         (Biased(), "draws from slope"),
     ],
-    ids=named,
+    ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )
 def test_a_wrong_reduction_is_named(reduction, fault) -> None:
     with pytest.raises(AssertionError, match=fault):
