@@ -26,12 +26,11 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
 
 from semiring_struct.ops import memory
 
 BAND, LINE = 4096, 64  # bytes of a band, and of what buffers are aligned to
-ROOMS = ("semiring_struct/executors/", "semiring_struct/kernels/", "semiring_struct/ops/memory.py")
+ROOMS = ("semiring_struct/executors/cpu/", "semiring_struct/kernels/", "semiring_struct/ops/memory.py")
 EMPTY = ("empty", "empty_like")
 TORCH = (*EMPTY, "zeros", "ones", "full", "tensor", "zeros_like", "ones_like", "full_like")
 NUMPY = (*EMPTY, "zeros", "ones", "full", "array", "zeros_like", "ones_like", "full_like", "ascontiguousarray")
@@ -197,7 +196,7 @@ class Guard:
             fresh, where = make(*args, **how), _ours(sys._getframe(1))
             if where is None:
                 return fresh
-            content = fresh.numpy() if isinstance(fresh, Tensor) and _plain(fresh) else fresh
+            content = _numbers(fresh) if isinstance(fresh, Tensor) else fresh
             if type(content) is not np.ndarray or content.dtype.kind not in "fiub":
                 return fresh
             out = self.array(content.shape, content.dtype, f"{make.__name__}{tuple(content.shape)} at {where}")
@@ -258,10 +257,12 @@ _WORD = np.dtype(np.float64)  # what scratch of unknown content is poisoned with
 _NUMPY = {name: getattr(np, name) for name in NUMPY}
 
 
-def _plain(x: Tensor) -> bool:
-    """Whether NumPy knows what it is."""
-    here = x.device.type == "cpu" and x.layout == torch.strided and x.dtype not in (torch.bfloat16,)
-    return here and not is_functorch_wrapped_tensor(x)
+def _numbers(x: Tensor) -> np.ndarray | None:
+    """A tensor as an array, if it has memory of a kind that NumPy knows."""
+    try:
+        return x.numpy()
+    except (RuntimeError, TypeError):  # what stands for a batch under vmap; other devices and dtypes
+        return None
 
 
 def agreed(call: Callable[[], Any]) -> Any:
