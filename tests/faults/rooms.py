@@ -116,7 +116,7 @@ TABLES = (
     ),
     Fault(
         "the last cell of the longest derivation is not counted", PROGRAMS + "derivations.py",
-        "    return 1 + _answer_size(program, size)\n", "    return _answer_size(program, size)\n", SMALL,
+        "    return 1 + _answer_size(program, ", "    return _answer_size(program, ", SMALL,
     ),
     Fault(
         "alternatives of a later term are read at the first one's cells", PROGRAMS + "derivations.py",
