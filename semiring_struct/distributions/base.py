@@ -114,7 +114,7 @@ class StructDistribution(Queries, Distribution):
         if are_labels(value):
             cut = value.dim() - self._label_rank()
             lead = torch.broadcast_shapes(value.shape[:cut], self._batch_shape)
-            self.from_labels(value.expand(*lead, *value.shape[cut:]))
+            self.from_labels(value.expand((*lead, *value.shape[cut:])))
             return
         refuse_where(
             ~self.support.check(value),

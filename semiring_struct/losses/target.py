@@ -21,5 +21,5 @@ def with_target(structure: Structure, log_potentials: Any, target: Any, lengths:
         return phi, door.pack(door.event(target, f"{who}: target"))
     if lengths is not None:
         lead = door.structure.label_batch(target, door.sizes)
-        target = target.expand(*joined([lead, door.batch], f"{who}: target"), *target.shape[len(lead) :])
+        target = target.expand((*joined([lead, door.batch], f"{who}: target"), *target.shape[len(lead) :]))
     return phi, structure.from_labels(target, phi, lengths)
