@@ -11,21 +11,22 @@ from semiring_struct import inference
 from semiring_struct.errors import ShapeError, UnsupportedQueryError
 from semiring_struct.inference.door import Door
 from semiring_struct.inference.fields import as_lengths, fields_of, pack_like
-from semiring_struct.ops import refuse_where
+from semiring_struct.inference.finite import checked
 
 if TYPE_CHECKING:
     from semiring_struct.distributions.base import StructDistribution
 
 
 def checked_potentials(door: Door, log_potentials: Any) -> Any:
-    """The log-potentials, in their dtype, expanded to the common batch dims; refuses NaN and `+inf`."""
-    out = []
-    for name, f, event in zip(door.structure.field_names, fields_of(log_potentials), door.events, strict=True):
-        message = f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part"
-        refuse_where(~(f.detach() < torch.inf), message)
-        shape = (*door.batch, *event)
-        out.append(f if f.shape == shape else f.expand(shape))
-    return pack_like(log_potentials, out)
+    """The log-potentials, in their dtype, expanded to the common batch dims; refuses NaN and `+inf`.
+
+    Past lengths these do not matter; 0 stands there instead.
+    """
+    shapes = [(*door.batch, *event) for event in door.events]
+    fields = [f if f.shape == s else f.expand(s) for f, s in zip(fields_of(log_potentials), shapes, strict=True)]
+    if checked(door) is not door or door.structure.prepares:
+        fields = [torch.where(f.detach() < torch.inf, f, 0.0) for f in fields]
+    return pack_like(log_potentials, fields)
 
 
 def checked_lengths(door: Door) -> Any:

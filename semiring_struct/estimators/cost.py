@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct import inference
 from semiring_struct.errors import ShapeError
+from semiring_struct.inference.decode import event_score
+from semiring_struct.inference.door import open_door
 from semiring_struct.inference.fields import fields_of
 from semiring_struct.structures import Structure
 
@@ -50,7 +51,7 @@ class AdditiveCost:
     values: Any
 
     def __call__(self, event: Any) -> Tensor:
-        return inference.score(self.structure, self.values, event)
+        return event_score(open_door(self.structure, self.values), event, "AdditiveCost: event")
 
 
 def evaluate(cost: Cost, draws: Any, distribution: Any, who: str) -> Tensor:

@@ -4,7 +4,17 @@ from semiring_struct.executors.cpu import Cpu
 from semiring_struct.executors.cuda import Cuda
 from semiring_struct.executors.differentiable import curvature, generic, total, total_and_gradient
 from semiring_struct.executors.eager import Eager
-from semiring_struct.executors.machine import Code, Grow, Job, Machine, Paths, choose, offer
+from semiring_struct.executors.machine import (
+    Code,
+    Grow,
+    Job,
+    Machine,
+    NotFiniteError,
+    Paths,
+    choose,
+    not_finite,
+    offer,
+)
 from semiring_struct.executors.operators import quiet
 from semiring_struct.executors.walks import best, best_events, distinct, draws, k_best, listed
 
@@ -13,6 +23,7 @@ offer(Cpu())
 offer(Cuda())
 
 __all__ = [
-    "Code", "Cpu", "Cuda", "Eager", "Grow", "Job", "Machine", "Paths", "best", "best_events", "choose", "curvature",
-    "distinct", "draws", "generic", "k_best", "listed", "offer", "quiet", "total", "total_and_gradient",
+    "Code", "Cpu", "Cuda", "Eager", "Grow", "Job", "Machine", "NotFiniteError", "Paths", "best", "best_events",
+    "choose", "curvature", "distinct", "draws", "generic", "k_best", "listed", "not_finite", "offer", "quiet", "total",
+    "total_and_gradient",
 ]  # fmt: skip

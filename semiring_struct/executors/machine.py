@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,11 +46,24 @@ class Job:
         return torch.Generator(self.lengths.device).manual_seed(self.seed)
 
 
+class NotFiniteError(ValueError):
+    """A field that a machine was given holds NaN or +inf."""
+
+
+def not_finite(name: str, entry: Sequence[int] = (), instance: Sequence[int] = ()) -> str:
+    """The message about a field that holds NaN or +inf, and where it does if that is known."""
+    at = f", first at entry {tuple(entry)}" if entry else ""
+    of = f" of instance {tuple(instance)}" if instance else ""
+    return f"{name} holds NaN or +inf{at}{of}; log_potentials are finite, or -inf for a forbidden part"
+
+
 def refuse_nan(program: Program, fields: list[Tensor]) -> None:
-    """Raise `ValueError` naming a field that holds NaN or +inf: one pass, as the largest entry of NaN is NaN."""
-    for name, field in zip(program.field_names, fields, strict=True):
+    """Raise `NotFiniteError` naming a field that holds NaN or +inf: one pass, as the largest entry of NaN is NaN."""
+    for name, shape, field in zip(program.field_names, program.field_shapes, fields, strict=True):
         if field.numel() and not bool(field.detach().amax() < torch.inf):
-            raise ValueError(f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part")
+            first = int((~(field.detach() < torch.inf)).flatten().int().argmax())
+            entry = torch.unravel_index(torch.tensor(first % field.shape[1], device="cpu"), shape) if shape else ()
+            raise NotFiniteError(not_finite(name, [int(i) for i in entry], [first // field.shape[1]]))
 
 
 @dataclass

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semiring_struct.errors import UnsupportedQueryError
 from semiring_struct.inference.door import open_door
+from semiring_struct.inference.finite import checked
 from semiring_struct.ops import NEG_INF, log_softmax, logaddexp, logsumexp
 from semiring_struct.structures import FactorGraph
 from semiring_struct.types import storable
@@ -58,7 +59,7 @@ def loopy_belief_propagation(
         raise UnsupportedQueryError(f"loopy_belief_propagation: a factor of {structure} names a variable twice")
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1 or not 0 <= damping < 1:
         raise ValueError(f"iterations must be 1 or more, damping in [0, 1); got {iterations!r} and {damping!r}")
-    door = open_door(structure, log_potentials)
+    door = checked(open_door(structure, log_potentials))
     full = structure.full_shapes(list(door.events))
     tables = [f.double().expand(f.shape[0], *shape) for f, shape in zip(door.flat, full, strict=True)]
     messages: Messages = {

@@ -21,15 +21,16 @@ from semiring_struct.structures import Structure
 
 def open_both(structure: Structure, p: Any, q: Any, lengths: Any, who: str) -> tuple[Door, Door]:
     """Two potentials of the same events, in float64."""
-    two = open_door(structure, double(q))
-    one = open_door(structure, double(p), lengths, None if lengths is None else lambda _: two.batch)
+    what = f"{who}: the second potentials"
+    one = open_door(structure, double(p), lengths, None if lengths is None else lambda alone: alone.lead(q, what))
+    two = open_door(structure, double(q), lengths, None if lengths is None else lambda _: one.batch)
     if one.events != two.events or not fit(one.batch, two.batch):
         shapes = [[tuple(f.shape) for f in door.fields] for door in (one, two)]
         raise ShapeError(
-            f"{who}: the second potentials need the event dims of the first, and batch dims that broadcast with "
-            f"theirs; got {shapes[1]} beside {shapes[0]}"
+            f"{what} need the event dims of the first, and batch dims that broadcast with theirs; got {shapes[1]} "
+            f"beside {shapes[0]}"
         )
-    return one, two if lengths is None else open_door(structure, double(q), lengths, lambda _: one.batch)
+    return one, two
 
 
 def open_with_values(
@@ -62,17 +63,18 @@ def open_with_vector(
 
 def open_with_event(structure: Structure, log_potentials: Any, lengths: Any, event: Any, what: str) -> Door:
     """A call with an event or labels `(*sample, *batch, ...)`: sample dims are those that nothing else has."""
+    return open_door(structure, log_potentials, lengths, lambda alone: event_lead(alone, lengths, event, what))
 
-    def lead(alone: Door) -> tuple[int, ...]:
-        if are_labels(event):
-            rank = len(alone.structure.label_shape(alone.sizes) or ())
-            whole = tuple(event.shape[: max(event.dim() - rank, 0)])
-        else:
-            whole = alone.lead(event, what)
-        own = max(len(alone.batch), _batch_dims(lengths, alone, whole))
-        return whole[max(len(whole) - own, 0) :]
 
-    return open_door(structure, log_potentials, lengths, lead)
+def event_lead(alone: Door, lengths: Any, event: Any, what: str) -> tuple[int, ...]:
+    """The batch dims of an event or of labels, without sample dims."""
+    if are_labels(event):
+        rank = len(alone.structure.label_shape(alone.sizes) or ())
+        whole = tuple(event.shape[: max(event.dim() - rank, 0)])
+    else:
+        whole = alone.lead(event, what)
+    own = max(len(alone.batch), _batch_dims(lengths, alone, whole))
+    return whole[max(len(whole) - own, 0) :]
 
 
 def _batch_dims(lengths: Any, alone: Door, lead: tuple[int, ...]) -> int:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import UnsupportedQueryError
-from semiring_struct.executors import Code
-from semiring_struct.inference.door import Door, open_door, pull_back
+from semiring_struct.executors import Code, not_finite
+from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.infeasible import refuse_infeasible
 from semiring_struct.inference.oracles import (
     best_events,
@@ -24,7 +24,7 @@ from semiring_struct.inference.oracles import (
     number_of_structures,
     searched_parts,
 )
-from semiring_struct.ops import NEG_INF, known_all
+from semiring_struct.ops import NEG_INF, known_all, refuse_where
 from semiring_struct.ops import score as score_of
 from semiring_struct.structures import LabelCode, Structure, dense
 from semiring_struct.types import Beam, DistinctSamples, TopK
@@ -153,11 +153,29 @@ def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_
 
 
 def score(structure: Structure, log_potentials: Any, event: Any) -> Tensor:
-    """`<event, log_potentials>` with `0 * -inf = 0`; `-inf` for an event that uses a forbidden part."""
+    """`<event, log_potentials>` with `0 * -inf = 0`; `-inf` for an event that uses a forbidden part.
+
+    Parts that the event does not use may hold anything. Raises `ValueError` where one that it uses holds NaN or +inf.
+    """
     door = open_door(structure, log_potentials)
-    fields = zip(door.event(event, "score: event"), door.fields, door.structure.event_dims, strict=True)
-    terms = [score_of(e.to(f.dtype), f, d) for e, f, d in fields]
+    terms = _terms(door, event, "score: event")
+    out = sum(terms[1:], terms[0])
+    if not known_all(out.detach() < torch.inf):
+        for name, term in zip(door.structure.field_names, terms, strict=True):
+            refuse_where(~(term.detach() < torch.inf), not_finite(name))
+    return out
+
+
+def event_score(door: Door, event: Any, what: str) -> Tensor:
+    """The score of an event `(*sample, *batch)`; NaN or +inf where a part that it uses holds that."""
+    terms = _terms(door, event, what)
     return sum(terms[1:], terms[0])
+
+
+def _terms(door: Door, event: Any, what: str) -> list[Tensor]:
+    """What each field adds to the score."""
+    fields = zip(door.event(event, what), door.fields, door.structure.event_dims, strict=True)
+    return [score_of(e.to(f.dtype), f, d) for e, f, d in fields]
 
 
 def _check_count(k: int, who: str) -> None:
@@ -184,7 +202,7 @@ def _for_labels(door: Door, labels: bool) -> tuple[Door, LabelCode | None]:
     if code is not None and not door.structure.prepares:
         structure, placed = door.structure.placed(door.flat)
         if structure is not door.structure:
-            door = replace(door, structure=structure, flat=placed)
+            door = _on(door, structure, placed)
             code = structure.code_on(door.sizes, door.lengths.device)
     if code is None:
         raise UnsupportedQueryError(f"{type(door.structure).__name__} defines no labels; use labels=False")
@@ -195,7 +213,12 @@ def _for_labels(door: Door, labels: bool) -> tuple[Door, LabelCode | None]:
         f if part is None else f.expand(f.shape[0], *size)
         for f, size, part in zip(door.flat, sizes, code.fields, strict=True)
     )
-    return replace(door, flat=flat), code
+    return _on(door, door.structure, flat), code
+
+
+def _on(door: Door, structure: Structure, flat: tuple[Tensor, ...]) -> Door:
+    """The call with another structure's fields, or with fields of other sizes."""
+    return replace(door, structure=structure, fields=tuple(map(door.shape, flat)), flat=flat)
 
 
 def _writes(door: Door, code: LabelCode | None) -> Code | None:
@@ -233,4 +256,4 @@ def _labels_of(door: Door, events: list[Tensor], code: LabelCode, lead: tuple[in
 def _through_prepare(door: Door, events: list[Tensor], lead: tuple[int, ...]) -> list[Tensor]:
     """Events of the prepared fields, as events of the potentials: `prepare` backwards, linear in the parts used."""
     stacked = [e.reshape(math.prod(lead), *f.shape) for e, f in zip(events, door.flat, strict=True)]
-    return [g.reshape(*lead, *f.shape) for g, f in zip(pull_back(door, stacked), door.fields, strict=True)]
+    return [g.reshape(*lead, *f.shape) for g, f in zip(door.pull_back(stacked), door.fields, strict=True)]

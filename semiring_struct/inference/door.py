@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,11 +12,10 @@ from torch import Tensor
 
 from semiring_struct.errors import ShapeError, UnsupportedQueryError
 from semiring_struct.inference.fields import HALVES
-from semiring_struct.ops import common_dtype, refuse_where
+from semiring_struct.inference.finite import checked
+from semiring_struct.ops import common_dtype
 from semiring_struct.programs import Program
 from semiring_struct.structures import DynamicProgram, Structure, bounds_of
-
-FINITE = "log_potentials are finite, or -inf for a forbidden part"
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,23 @@ class Door:
                 )
         return 0
 
+    def with_fields(self, fields: Sequence[Tensor]) -> Door:
+        """The same call with other log-potentials of the same shapes."""
+        given = tuple(fields)
+        return replace(self, fields=given, flat=_flatten(self.structure, given, self.form, self.batch))
+
+    def pull_back(self, slopes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Derivatives by the program's fields `(*lead, B, *shape)` as such by the potentials: `prepare` backwards.
+
+        At most one lead dim. Differentiable; carried by compiled graphs and `torch.func`.
+        """
+        lead = slopes[0].dim() > self.flat[0].dim()
+        if lead and not len(slopes[0]):
+            return tuple(f.new_zeros((0, *f.shape)) for f in self.fields)
+        structure, form, batch = self.structure, self.form, self.batch
+        back = torch.func.vjp(lambda *fields: _flatten(structure, fields, form, batch), *self.fields)[1]
+        return (torch.func.vmap(back) if lead else back)(tuple(slopes))
+
     def shape(self, x: Tensor, lead: tuple[int, ...] = ()) -> Tensor:
         """`(prod(lead) * B, ...)` -> `(*lead, *batch, ...)`."""
         return x.reshape((*lead, *self.batch, *x.shape[1:])) if lead or len(self.batch) != 1 else x
@@ -139,7 +155,11 @@ def open_door(
         batch = joined([batch, other], f"{type(chosen).__name__}: log_potentials and another argument")
     fields = tuple(_over(batch, f, d) for f, d in zip(fields, dims, strict=True))
     bounds = bounds_of(type(chosen).__name__, lengths, full, batch, device)
-    return Door(chosen, fields, _flatten(chosen, fields, form, batch), batch, sizes, full, bounds, form)
+    if not chosen.prepares:
+        return Door(chosen, fields, _flatten(chosen, fields, form, batch), batch, sizes, full, bounds, form)
+    # a machine sees prepared fields only: those may leave parts out, and have other names
+    ready = checked(Door(chosen, fields, fields, batch, sizes, full, bounds, form))
+    return ready.with_fields(ready.fields)
 
 
 def _over(batch: tuple[int, ...], field: Tensor, event_dim: int) -> Tensor:
@@ -192,8 +212,6 @@ def _flatten(
 ) -> tuple[Tensor, ...]:
     """Prepare, then one batch dim; a field shared by the whole batch keeps its stride 0."""
     if structure.prepares:
-        # a machine sees prepared fields only: those may leave parts out, and have other names
-        refuse_infinite(structure, fields)
         given = fields[0] if form is None else (form(*fields) if hasattr(form, "_fields") else form(fields))
         ready = structure.prepare(given)
         fields = _over_batch(structure, tuple(ready) if isinstance(ready, (tuple, list)) else (ready,), batch)
@@ -201,24 +219,6 @@ def _flatten(
         return fields
     count = math.prod(batch)
     return tuple(f.reshape(count, *f.shape[len(batch) :]) for f in fields)
-
-
-def pull_back(door: Door, slopes: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Derivatives by the program's fields `(*lead, B, *shape)` as such by the potentials: `prepare` backwards.
-
-    At most one lead dim. Differentiable; carried by compiled graphs and `torch.func`.
-    """
-    lead = slopes[0].dim() > door.flat[0].dim()
-    if lead and not len(slopes[0]):
-        return tuple(f.new_zeros((0, *f.shape)) for f in door.fields)
-    back = torch.func.vjp(lambda *fields: _flatten(door.structure, fields, door.form, door.batch), *door.fields)[1]
-    return (torch.func.vmap(back) if lead else back)(tuple(slopes))
-
-
-def refuse_infinite(structure: Structure, fields: tuple[Tensor, ...]) -> None:
-    """Raise `ValueError` naming a field that holds NaN or +inf."""
-    for name, f in zip(structure.field_names, fields, strict=True):
-        refuse_where(~(f.detach() < torch.inf).all(), f"{name} holds NaN or +inf; {FINITE}")
 
 
 def _over_batch(structure: Structure, fields: tuple[Tensor, ...], batch: tuple[int, ...]) -> tuple[Tensor, ...]:

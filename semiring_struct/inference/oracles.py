@@ -15,7 +15,8 @@ from torch import Tensor
 from semiring_struct import executors
 from semiring_struct.errors import UnsupportedQueryError
 from semiring_struct.executors import Code
-from semiring_struct.inference.door import Door, refuse_infinite
+from semiring_struct.inference.door import Door
+from semiring_struct.inference.finite import ignoring_padding, refuse_infinite
 from semiring_struct.ops import NEG_INF, new_seed, pick, tally
 from semiring_struct.semirings import CountingSemiring, LogSemiring, MaxSemiring, Reduction, Semiring
 from semiring_struct.structures import DynamicProgram, Structure
@@ -65,6 +66,7 @@ def refusal(structure: Structure, need: str) -> UnsupportedQueryError:
     )
 
 
+@ignoring_padding
 def wide_total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor:
     """The answer `(*batch,)` under a reduction, in float64: large totals may still be subtracted."""
     if reduction == LOG and _native(door, "partition"):
@@ -75,6 +77,7 @@ def wide_total(door: Door, reduction: Reduction | None, seed: int = 0) -> Tensor
     return program_total(door, reduction, seed, _need(reduction))
 
 
+@ignoring_padding
 def program_total(door: Door, reduction: Reduction | None, seed: int = 0, need: str = "inside") -> Tensor:
     """The program's answer `(*batch,)` under a reduction, in float64."""
     fields, lengths, source, full = _call(door, need)
@@ -87,6 +90,7 @@ def taped(door: Door, reduction: Reduction | None) -> bool:
     return reduction == LOG and plain
 
 
+@ignoring_padding
 def sloped(door: Door, reduction: Reduction | None) -> tuple[Tensor, Sequence[Tensor]]:
     """The total `(B,)` in float64 and its gradient per field of the program, where it is not `taped`."""
     if reduction == LOG and _native(door, "partition_and_marginals"):
@@ -97,6 +101,7 @@ def sloped(door: Door, reduction: Reduction | None) -> tuple[Tensor, Sequence[Te
     return executors.total_and_gradient(fields, lengths, source, full, _of(reduction))
 
 
+@ignoring_padding
 def curved(door: Door, vectors: list[Tensor]) -> Sequence[Tensor]:
     """The Hessian of log Z times `vectors`, per field of the program."""
     return executors.curvature(*_call(door, "partition"), _of(LOG), vectors)
@@ -109,6 +114,7 @@ def _native_max(door: Door) -> Tensor:
     return door.shape(torch.where(feasible, used_score(door.flat, parts), NEG_INF))
 
 
+@ignoring_padding
 def best_parts(door: Door, code: Code | None = None) -> tuple[Tensor, list[Tensor]]:
     """Whether an instance has a structure `(B,)`, and the entries that a best one uses, `(B, uses)` per field.
 
@@ -122,6 +128,7 @@ def best_parts(door: Door, code: Code | None = None) -> tuple[Tensor, list[Tenso
     return feasible, found
 
 
+@ignoring_padding
 def best_events(door: Door) -> tuple[Tensor, list[Tensor]] | None:
     """The same as events, per field like `door.flat`, where a program finds them in the potentials themselves."""
     if _native(door, "best") or door.structure.prepares:
@@ -130,6 +137,7 @@ def best_events(door: Door) -> tuple[Tensor, list[Tensor]] | None:
     return feasible, events
 
 
+@ignoring_padding
 def k_best_parts(door: Door, k: int, code: Code | None = None) -> tuple[Tensor, list[Tensor]]:
     """Scores of the `k` best `(k * B,)` in float64, `-inf` for blanks, and what they use, or its labels."""
     if _native(door, "k_best"):
@@ -144,7 +152,11 @@ def drawn_parts(
     door: Door, number: int, generator: torch.Generator | None, code: Code | None = None
 ) -> tuple[Tensor, list[Tensor]]:
     """The same of independent draws, `number * B` paths."""
-    seed = new_seed(generator, door.lengths.device)
+    return _drawn(door, number, new_seed(generator, door.lengths.device), code)
+
+
+@ignoring_padding
+def _drawn(door: Door, number: int, seed: Tensor, code: Code | None) -> tuple[Tensor, list[Tensor]]:
     if _native(door, "draws"):
         with _quiet(door):
             feasible, *parts = door.structure.draws(_fields(door), door.lengths, number, seed)
@@ -162,25 +174,37 @@ def distinct_parts(door: Door, k: int, generator: torch.Generator | None) -> tup
     """Draws without replacement: perturbed and plain log-probabilities `(k * B,)`, `-inf` for blanks, and entries."""
     seed = new_seed(generator, door.lengths.device)
     if _native(door, "distinct_draws"):
-        with _quiet(door):
-            perturbed, *used = door.structure.distinct_draws(_fields(door), door.lengths, k, seed)
+        perturbed, *used = _native_distinct(door, k, seed)
         real = perturbed > NEG_INF
         if _native(door, "log_probs"):
             return perturbed, torch.where(real, native_log_probs(door, tuple(used)), NEG_INF), used
         log_z = wide_total(door, LOG).reshape(-1).repeat(k)
         log_probs = used_score(door.flat, used) - torch.where(real, log_z, 0.0)
         return perturbed, torch.where(real, log_probs, NEG_INF), used
-    fields, lengths, source, full = _call(door, "distinct_draws")
-    key, log_prob, *parts = executors.distinct(fields, lengths, seed, k, source, full, _of(LOG))
+    key, log_prob, *parts = _distinct(door, k, seed)
     return key, log_prob, parts
 
 
+@ignoring_padding
+def _native_distinct(door: Door, k: int, seed: Tensor) -> tuple[Tensor, ...]:
+    with _quiet(door):
+        return door.structure.distinct_draws(_fields(door), door.lengths, k, seed)
+
+
+@ignoring_padding
+def _distinct(door: Door, k: int, seed: Tensor) -> list[Tensor]:
+    fields, lengths, source, full = _call(door, "distinct_draws")
+    return executors.distinct(fields, lengths, seed, k, source, full, _of(LOG))
+
+
+@ignoring_padding
 def native_log_probs(door: Door, used: Sequence[Tensor]) -> Tensor:
     """The structure's own log-probabilities `(paths,)` of entries `(paths, uses)` per field."""
     with _quiet(door):
         return door.structure.log_probs(_fields(door), door.lengths, *used)
 
 
+@ignoring_padding
 def searched_parts(door: Door, k: int | None, code: Code | None = None) -> tuple[Tensor, list[Tensor]]:
     """What `beam` found, or `greedy` if `k` is None: the first of what it returns, then entries or labels."""
     native = "greedy" if k is None else "beam"
@@ -192,6 +216,7 @@ def searched_parts(door: Door, k: int | None, code: Code | None = None) -> tuple
     return first, _written(parts, code)
 
 
+@ignoring_padding
 def number_of_structures(door: Door) -> Tensor:
     """How many structures have a finite score, `(*batch,)` float64."""
     if _native(door, "count"):
@@ -202,6 +227,7 @@ def number_of_structures(door: Door) -> Tensor:
     return generic_total(door, CountingSemiring(), "count")
 
 
+@ignoring_padding
 def generic_total(door: Door, semiring: Semiring, need: str = "inside") -> Tensor:
     """What a semiring reads in the program's total, by its own operations."""
     _program_of(door, need)
@@ -209,6 +235,7 @@ def generic_total(door: Door, semiring: Semiring, need: str = "inside") -> Tenso
     return semiring.read(value.reshape(value.shape[0], *door.batch, *value.shape[2:]))
 
 
+@ignoring_padding
 def listed_parts(door: Door, number: int) -> Sequence[Tensor]:
     """The entries of all structures of finite score, `number * B` paths, blanks last."""
     if _native(door, "k_best"):
@@ -240,7 +267,7 @@ def _native(door: Door, name: str) -> bool:
 def _fields(door: Door) -> tuple[Tensor, ...]:
     """The fields a native method is given: without NaN and +inf, which machines refuse themselves."""
     if not door.structure.prepares:
-        refuse_infinite(door.structure, door.fields)
+        refuse_infinite(door)
     return door.flat
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.inference.beside import open_both, open_with_values, open_with_vector
-from semiring_struct.inference.door import Door, open_door, pull_back
+from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.fields import double, fields_of
 from semiring_struct.inference.oracles import (
     LOG,
@@ -23,7 +23,7 @@ from semiring_struct.inference.oracles import (
     taped,
     wide_total,
 )
-from semiring_struct.ops import common_dtype
+from semiring_struct.ops import common_dtype, known_all, refuse_where
 from semiring_struct.semirings import Reduction, Semiring
 from semiring_struct.structures import Structure
 
@@ -69,7 +69,7 @@ def total_and_means(door: Door, reduction: Reduction | None) -> tuple[Tensor, An
         return wide_total(door, reduction), _means_by_tape(door, reduction)
     value, out = sloped(door, reduction)
     if door.structure.prepares:
-        return door.shape(value), door.pack(pull_back(door, out))
+        return door.shape(value), door.pack(door.pull_back(out))
     return door.shape(value), door.pack([door.shape(g) for g in out])
 
 
@@ -197,11 +197,23 @@ def covariance_vp(structure: Structure, log_potentials: Any, vector: Any, length
     return _covariance(*open_with_vector(structure, log_potentials, lengths, vector, "covariance_vp: vector"))
 
 
-def _covariance(door: Door, whole: list[Tensor]) -> Any:
+def _covariance(door: Door, vector: list[Tensor]) -> Any:
+    finite = torch.compiler.is_compiling() or all(known_all(v.detach().isfinite()) for v in vector)
+    whole = vector if finite else _where_used(door, vector)
     if door.structure.prepares or door.structure.offers("partition"):
         return door.pack(_curved_by_tape(door, whole))
     flat = [v.reshape(f.shape) for v, f in zip(whole, door.flat, strict=True)]
     return door.pack([door.shape(h) for h in curved(door, flat)])
+
+
+def _where_used(door: Door, vector: list[Tensor]) -> list[Tensor]:
+    """A vector without NaN and infinities at parts of mean 0; others are refused."""
+    out = []
+    for name, v, m in zip(door.structure.field_names, vector, door.unpack(means(door, LOG), "means"), strict=True):
+        unused = m.detach() == 0
+        refuse_where(~(v.detach().isfinite() | unused), f"{name} of the vector or values holds NaN or an infinity")
+        out.append(torch.where(unused, 0.0, v))
+    return out
 
 
 def _curved_by_tape(door: Door, vector: list[Tensor]) -> Sequence[Tensor]:

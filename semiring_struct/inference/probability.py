@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from semiring_struct.errors import ShapeError
 from semiring_struct.inference.beside import open_with_event
-from semiring_struct.inference.decode import result, score, topk
+from semiring_struct.inference.decode import event_score, result, topk
 from semiring_struct.inference.door import Door, fit, open_door
 from semiring_struct.inference.fields import are_labels
 from semiring_struct.inference.oracles import LOG, best_parts, meets, native_log_probs, used_score, wide_total
@@ -36,7 +37,7 @@ def log_prob(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     if coded:
         value = _label_score(door, event)
     else:
-        value = score(door.structure, door.pack([f.double() for f in door.fields]), event)
+        value = event_score(replace(door, fields=tuple(f.double() for f in door.fields)), event, "log_prob: event")
         value = torch.where(contains(door.structure, log_potentials, event, lengths), value, NEG_INF)
     log_z = wide_total(door, LOG)
     out = torch.where(value == NEG_INF, NEG_INF, value - torch.where(log_z == NEG_INF, 0.0, log_z))

@@ -13,6 +13,7 @@ from semiring_struct.errors import ShapeError
 from semiring_struct.inference.decode import argmax
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.fields import double
+from semiring_struct.inference.finite import checked
 from semiring_struct.inference.partition import kind_of
 from semiring_struct.ops import NEG_INF, active_set, hull_weights, may_be_differentiated, refuse_where, tight_atoms
 from semiring_struct.structures import Structure
@@ -34,7 +35,7 @@ def project(
     Raises `InfeasibleError` where an instance has no structure. Cost: an `argmax` of the whole batch for each event
     that enters; with gradients two more, to look for events that tie. Source: Niculae et al. 2018 [niculae2018].
     """
-    door = open_door(structure, double(log_potentials), lengths)
+    door = checked(open_door(structure, double(log_potentials), lengths))
     target = _flat(door.fields, door)
     allowed = target != NEG_INF
     target, bend = torch.where(allowed, target, 0.0), _curvature(door, curvature)

@@ -10,7 +10,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from semiring_struct.inference import evaluate, score
+from semiring_struct.inference import evaluate
+from semiring_struct.inference.decode import event_score
 from semiring_struct.inference.door import open_door
 from semiring_struct.inference.projection import project
 from semiring_struct.losses.target import with_target
@@ -56,7 +57,7 @@ class EuclideanMaximum(Maximum):
         door = open_door(structure, log_potentials, lengths)
         near = project(structure, door.pack([f.detach() for f in door.fields]), lengths)
         mean = [m.detach() for m in door.unpack(near.mean, "projection")]
-        return score(structure, log_potentials, door.pack(mean)) - _half_square(door.events, mean)
+        return event_score(door, door.pack(mean), "projection") - _half_square(door.events, mean)
 
     def regularizer(self, structure: Structure, log_potentials: Any, event: Any) -> Tensor:
         """Half the squared length of the event."""
@@ -78,9 +79,10 @@ class FenchelYoung:
 
     def __call__(self, structure: Structure, log_potentials: Any, target: Any, lengths: Any = None) -> Tensor:
         """`max(phi) + Omega(target) - <target, phi>`, `(*batch,)`."""
-        phi, event = with_target(structure, log_potentials, target, lengths, "fenchel_young")
+        door, event = with_target(structure, log_potentials, target, lengths, "fenchel_young")
+        phi = door.pack(door.fields)
         level = self.max.regularizer(structure, phi, event)
-        return self.max.value(structure, phi, lengths) + level - score(structure, phi, event)
+        return self.max.value(structure, phi, lengths) + level - event_score(door, event, "fenchel_young: target")
 
 
 def fenchel_young(max: Semiring | Maximum) -> FenchelYoung:

@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct.inference import log_prob, max_score, score
+from semiring_struct.inference import log_prob
+from semiring_struct.inference.decode import event_score
 from semiring_struct.inference.door import open_door
+from semiring_struct.inference.oracles import MAX
+from semiring_struct.inference.partition import total
 from semiring_struct.losses.target import with_target
 from semiring_struct.structures import Structure
 
@@ -31,8 +34,8 @@ def perceptron(structure: Structure, log_potentials: Any, target: Any, lengths: 
     Bias: none; not smooth.  Needs: argmax.  Does not need: log_partition.
     Source: Collins 2002, sec. 2 [collins2002].
     """
-    phi, event = with_target(structure, log_potentials, target, lengths, "perceptron")
-    return max_score(structure, phi, lengths) - score(structure, phi, event)
+    door, event = with_target(structure, log_potentials, target, lengths, "perceptron")
+    return total(door, MAX) - event_score(door, event, "perceptron: target")
 
 
 def hinge(structure: Structure, log_potentials: Any, target: Any, cost: Any = None, lengths: Any = None) -> Tensor:
@@ -45,15 +48,9 @@ def hinge(structure: Structure, log_potentials: Any, target: Any, cost: Any = No
     Source: Taskar, Guestrin & Koller 2003, sec. 2 [taskar2003]; Tsochantaridis et al. 2005, sec. 2.2
     [tsochantaridis2005].
     """
-    if cost is None:
-        phi, event = with_target(structure, log_potentials, target, lengths, "hinge")
-        door = open_door(structure, phi)
-        raised = [f + (e == 0).to(f.dtype) for e, f in zip(door.unpack(event, "target"), door.fields, strict=True)]
-        return _margin(structure, door.pack(raised), event, lengths)
-    door = open_door(structure, log_potentials)
-    raised = [f + c.to(f.dtype) for c, f in zip(door.event(cost, "hinge: cost"), door.fields, strict=True)]
-    return _margin(structure, *with_target(structure, door.pack(raised), target, lengths, "hinge"), lengths)
-
-
-def _margin(structure: Structure, raised: Any, event: Any, lengths: Any) -> Tensor:
-    return torch.relu(max_score(structure, raised, lengths) - score(structure, raised, event))
+    door, event = with_target(structure, log_potentials, target, lengths, "hinge", cost)
+    used = door.event(event, "hinge: target")
+    given = [e == 0 for e in used] if cost is None else door.event(cost, "hinge: cost")
+    raised = door.pack([f + c.to(f.dtype) for f, c in zip(door.fields, given, strict=True)])
+    wrong = open_door(structure, raised, lengths)
+    return torch.relu(total(wrong, MAX) - event_score(wrong, event, "hinge: target"))

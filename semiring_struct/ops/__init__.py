@@ -11,7 +11,7 @@ from .noise import exponential, gumbel, gumbel_at, gumbel_with_maximum, new_seed
 from .operators import constant, in_front, operator, over_batch, over_paths
 from .ordered import add_at_, pick, running_sum, sum_at
 from .promote import common_dtype
-from .refuse import known_all, refuse_where
+from .refuse import first_index, known_all, refuse_where
 from .segment import segment_argmin, segment_logsumexp, segment_max
 from .select import counted, max_value, one_hot_argmax, tally, top_values
 from .simplex import entmax, sparsemax, tsallis_max
@@ -21,7 +21,7 @@ __all__ = [
     "NEG_INF", "STATED", "ActiveSet", "Derivative", "Gaussian", "Gumbel", "Layout", "Logistic", "NegativeExponential",
     "Pullback", "Scratch", "SumOfGamma", "Utility", "active_set", "add_at_", "borrow", "call", "capped", "clipped",
     "common_dtype", "constant", "counted", "differentiable", "empty", "entmax", "exponential", "exponential_up_to_one",
-    "give_back", "gumbel", "gumbel_at", "gumbel_with_maximum", "hull_weights", "in_front", "known_all",
+    "first_index", "give_back", "gumbel", "gumbel_at", "gumbel_with_maximum", "hull_weights", "in_front", "known_all",
     "lengths_from_mask", "log1mexp", "log_softmax", "logaddexp", "logcumsumexp", "logistic", "logsumexp", "masked",
     "max_value", "may_be_differentiated", "new_seed", "one_hot_argmax", "operator", "over_batch", "over_paths", "pick",
     "prefix_mask", "refuse_where", "release", "running_sum", "score", "segment_argmin", "segment_logsumexp",

@@ -64,11 +64,11 @@ def softmax(x: Tensor, dim: int) -> Tensor:
 
 
 def score(event: Tensor, log_potentials: Tensor, event_dim: int) -> Tensor:
-    """`<event, log_potentials>` over the last `event_dim` dims, with `0 * -inf = 0`.
+    """`<event, log_potentials>` over the last `event_dim` dims, where 0 times an infinity or NaN is 0.
 
     Shape: `(*batch, *event)` twice, broadcasting -> `(*batch)`. It is `-inf` only where a forbidden part is used.
     """
-    forbidden = log_potentials == NEG_INF
-    part = event * torch.where(forbidden, 0.0, log_potentials)  # mask before multiplying, or backward is nan
-    part = torch.where(forbidden & (event != 0), NEG_INF, part)
+    apart = ~log_potentials.detach().isfinite()
+    part = event * torch.where(apart, 0.0, log_potentials)  # mask before multiplying, or backward is nan
+    part = torch.where(apart & (event != 0), log_potentials.detach(), part)
     return part.sum(tuple(range(-event_dim, 0))) if event_dim else part

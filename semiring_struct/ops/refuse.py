@@ -22,6 +22,15 @@ def refuse_where(bad: Tensor, message: str, error: type[ValueError] = ValueError
         raise error(f"{message} (first at index {index} of {shape})" if index else message)
 
 
+def first_index(flags: Tensor) -> tuple[int, ...] | None:
+    """The index of the first True entry, that of the whole batch under `torch.func.vmap`; None where there is none.
+
+    Not for compiled graphs, which cannot look.
+    """
+    found = _first(flags)
+    return tuple(int(i) for i in found[0, 0]) if len(found) else None
+
+
 def known_all(flags: Tensor) -> bool:
     """Whether every entry of the boolean `flags` is True, to leave a loop whose other turns would change nothing.
 

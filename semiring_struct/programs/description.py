@@ -198,7 +198,7 @@ def is_plain(value: object) -> bool:
     """Whether a compiled graph can keep a value as a constant, and guard it."""
     if isinstance(value, tuple):
         return all(map(is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def concrete(value: Any) -> Any:

@@ -12,6 +12,7 @@ from semiring_struct.inference import argmax, score
 from semiring_struct.inference.beside import open_with_event
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.fields import as_lengths
+from semiring_struct.inference.finite import checked
 from semiring_struct.ops import NEG_INF, Gumbel, Utility, stated
 from semiring_struct.structures import Structure
 
@@ -69,7 +70,7 @@ def _decoded(
         raise TypeError(f"perturbed needs noise such as Gumbel(scale); got {noise!r}. A number of draws is samples=")
     if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
         raise ValueError(f"perturbed needs an integer samples >= 1; got {samples!r}")
-    door = open_door(structure, log_potentials, lengths)
+    door = checked(open_door(structure, log_potentials, lengths))
     drawn = [noise.draw(f.expand(samples, *f.shape), generator=generator) for f in door.fields]
     bounds = as_lengths(side.reshape(door.batch).expand(samples, *door.batch) for side in door.lengths.unbind(-1))
     events = argmax(structure, door.pack(drawn), lengths=bounds)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from semiring_struct.errors import UnsupportedQueryError
 from semiring_struct.inference import marginals
-from semiring_struct.inference.door import open_door, refuse_infinite
+from semiring_struct.inference.door import open_door
 from semiring_struct.inference.fields import map_fields
+from semiring_struct.inference.finite import checked
 from semiring_struct.inference.infeasible import refuse_infeasible
 from semiring_struct.inference.projection import project
 from semiring_struct.ops import NEG_INF, capped, clipped, exponential_up_to_one, logistic, prefix_mask
@@ -124,9 +125,8 @@ def _items(structure: Structure, utilities: Any, lengths: Any, response: Respons
             f"this entropy has a closed form on OneOf, BitVector and Subset only; for {type(structure).__name__} use "
             "ExponentialFamily() (where it has a partition function) or Euclidean(); sinkhorn for matchings"
         )
-    door = open_door(structure, utilities, lengths)
+    door = checked(open_door(structure, utilities, lengths))
     (item,), (total, at_most) = door.fields, cut
-    refuse_infinite(structure, door.fields)
     if door.lengths.shape[-1]:
         item = torch.where(prefix_mask(door.lengths[:, 0].reshape(door.batch), item.shape[-1]), item, NEG_INF)
     if total < 0:

@@ -71,12 +71,13 @@ def sinkhorn(scores: Tensor, temperature: float = 1.0, iterations: int = 20, len
         raise ValueError(f"sinkhorn needs a finite temperature above 0; got {temperature}")
     if not isinstance(iterations, int) or iterations < 1:
         raise ValueError(f"sinkhorn needs an integer number of iterations, at least 1; got {iterations!r}")
-    refuse_where(~(scores.detach() < torch.inf), "sinkhorn: scores hold NaN or +inf")
     scores = scores.float() if scores.dtype in HALVES else scores
     batch, n = tuple(scores.shape[:-2]), scores.shape[-1]
     bounds = bounds_of("sinkhorn", lengths, (n,), batch, scores.device)[:, 0].reshape(batch)
     real = prefix_mask(bounds, n)
-    x = torch.where(real[..., :, None] & real[..., None, :], scores.double() / temperature, NEG_INF)
+    block = real[..., :, None] & real[..., None, :]
+    refuse_where(block & ~(scores.detach() < torch.inf), "sinkhorn: scores hold NaN or +inf")
+    x = torch.where(block, scores.double() / temperature, NEG_INF)
     rows = columns = x.new_zeros(x.shape[:-1])
     for _ in range(iterations if n else 0):
         rows = _level(x, columns)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semiring_struct.inference import score, topk
+from semiring_struct.inference import topk
+from semiring_struct.inference.decode import event_score
 from semiring_struct.inference.door import open_door
 from semiring_struct.inference.fields import double, map_fields
 from semiring_struct.inference.infeasible import refuse_infeasible
@@ -44,11 +45,11 @@ def topk_sparsemax(structure: Structure, log_potentials: Any, k: int, lengths: A
     instance has no structure. Cost: `topk`, and a sort of `k` scores.
     Source: Correia et al. 2020, sec. 4.1 [correia2020].
     """
-    given = double(log_potentials)
-    best = topk(structure, given, k, lengths)
+    door = open_door(structure, double(log_potentials), lengths)
+    best = topk(structure, door.pack(door.fields), k, lengths)
     if not known_all(best.valid[0]):
-        refuse_infeasible(open_door(structure, log_potentials, lengths), best.valid[0])
-    scores = torch.where(best.valid, score(structure, given, best.events), NEG_INF)
+        refuse_infeasible(door, best.valid[0])
+    scores = torch.where(best.valid, event_score(door, best.events, "topk_sparsemax: events"), NEG_INF)
     weights = sparsemax(scores, 0)
     kind = kind_of(log_potentials)
     return SparseTopK(map_fields(lambda e: e.to(kind), best.events), weights.to(kind), (weights == 0).any(0))

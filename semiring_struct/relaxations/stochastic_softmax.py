@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from semiring_struct.inference.fields import fields_of, pack_like
+from semiring_struct.inference.door import open_door
+from semiring_struct.inference.fields import fields_of
+from semiring_struct.inference.finite import checked
 from semiring_struct.ops import Utility
 from semiring_struct.relaxations.regularized import Regularizer, regularized_argmax
 from semiring_struct.structures import Structure
@@ -35,6 +37,7 @@ def stochastic_softmax(
             f"stochastic_softmax needs a utility such as Gumbel(), or one (or None) per field ({len(fields)}); "
             f"got {utility!r}"
         )
-    pairs = zip(laws, fields, strict=True)
+    door = checked(open_door(structure, theta, lengths))
+    pairs = zip(laws, door.fields, strict=True)
     drawn = [f if law is None else law.draw(f, generator=generator) for law, f in pairs]
-    return regularized_argmax(structure, pack_like(theta, drawn), regularizer, temperature, lengths)
+    return regularized_argmax(structure, door.pack(drawn), regularizer, temperature, lengths)

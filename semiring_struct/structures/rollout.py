@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.ops import NEG_INF, log_softmax
+from semiring_struct.ops import NEG_INF, log_softmax, refuse_where
 
 if TYPE_CHECKING:
     from semiring_struct.structures.autoregressive import Autoregressive
@@ -69,6 +69,10 @@ class Rollout:
         scores, state = self.model.step(self.state, self.last)
         if scores.shape != (rows, v):
             raise ShapeError(f"step must return scores of shape (rows, v) = {(rows, v)}; got {tuple(scores.shape)}")
+        # an ended sequence may hold anything in the model's scores, and its gradient stays 0
+        scores = torch.where(self.over[:, None], 0.0, scores)
+        bad = ~(scores.detach() < torch.inf)
+        refuse_where(bad, f"step returned NaN or +inf for symbol {i}; scores are finite, or -inf to forbid one")
         total = scores.double() + self.bias[:, i].double().repeat(rows // batch, 1)
         if self.model.automaton is not None and self.completable is not None:
             later = self.completable[(self.lengths - i - 1).clamp(min=0)]

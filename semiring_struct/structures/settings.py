@@ -6,6 +6,7 @@ import json
 import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.ops import constant
-from semiring_struct.programs import ClassState, Described, Local, Undescribed, Writer, attributes, warn_if_exporting
+from semiring_struct.programs import ClassState, Described, Local, Undescribed, Writer, warn_if_exporting
 from semiring_struct.structures.shapes import Declaration
 
 KEPT = "_kept"  # the attribute of what was derived from the settings
@@ -83,7 +84,12 @@ class Settings(Described):
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: whatever follows from them is derived anew."""
-        return {k: v for k, v in attributes(self).items() if k != KEPT}
+        return {name: getattr(self, name) for name in self._setting_names()}
+
+    @constant
+    def _setting_names(self) -> tuple[str, ...]:
+        kind = type(self)
+        return tuple(k for k in vars(self) if k != KEPT and not isinstance(getattr(kind, k, None), cached_property))
 
     def __repr__(self) -> str:
         settings = self.__getstate__()
@@ -111,7 +117,7 @@ class Settings(Described):
     @property
     def recorded_by(self) -> tuple[str, ...]:
         """The settings that the program depends on, beside the shapes of its fields. Default: all of them."""
-        return tuple(self.__getstate__())
+        return self._setting_names()
 
     def _description(self) -> str:
         """The text that describes this structure by its recorded settings."""
@@ -156,7 +162,7 @@ class Settings(Described):
 
 def _unchanging(value: object) -> bool:
     """Whether nothing can change this value in place; of a tensor, its shape."""
-    return all(map(_unchanging, value)) if isinstance(value, tuple | frozenset) else isinstance(value, UNCHANGING)
+    return all(map(_unchanging, value)) if isinstance(value, (tuple, frozenset)) else isinstance(value, UNCHANGING)
 
 
 def _stamp(value: Any) -> bytes | None:
@@ -172,7 +178,7 @@ def _equal(a: object, b: object) -> bool:
         return a is b or (a.shape == b.shape and a.device == b.device and bool((a == b).all()))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return type(a) is type(b) and len(a) == len(b) and all(map(_equal, a, b))
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semiring_struct.inference import argmax
 from semiring_struct.inference.door import Door, open_door
+from semiring_struct.inference.finite import checked
 from semiring_struct.ops import SumOfGamma, Utility
 from semiring_struct.structures import Structure
 from semiring_struct.surrogates.stated import check_step, difference, moved, stated
@@ -52,7 +53,7 @@ def imle(
     """
     check_step(step, "imle")
     beside = None if isinstance(noise, Utility) else lambda alone: alone.lead(noise, "imle: noise")
-    door = open_door(structure, log_potentials, lengths, beside)
+    door = checked(open_door(structure, log_potentials, lengths, beside))
     moving = door.pack(_noisy(structure, door, noise, generator, lengths))
     best = argmax(structure, moving, lengths=lengths)
     around = open_door(structure, moving, lengths)

@@ -13,6 +13,7 @@ from torch import Tensor
 from semiring_struct.executors.eager.access import look, store
 from semiring_struct.executors.eager.forward import Answer
 from semiring_struct.executors.eager.local import Buffers
+from semiring_struct.executors.machine import NotFiniteError, not_finite
 from semiring_struct.ops import may_be_differentiated, pick, refuse_where
 from semiring_struct.programs import Program, Row, RowTerm
 from semiring_struct.semirings import Semiring
@@ -22,7 +23,7 @@ def total(program: Program, semiring: Semiring, fields: list[Tensor], lengths: T
     """The answer's element: `fields (batch, *event)` lifted here -> `(s, batch, *out)`."""
     for name, f in zip(program.field_names, fields, strict=True):
         bad = ~(f.detach() < torch.inf)
-        refuse_where(bad, f"{name} holds NaN or +inf; log_potentials are finite, or -inf for a forbidden part")
+        refuse_where(bad, not_finite(name), NotFiniteError)
     lifted = [semiring.lift(f) for f in fields]
     # made from all fields, as under `vmap` only what is mapped can take what is
     blank = sum((torch.zeros_like(f.flatten(1).sum(1)) for f in fields), torch.zeros((), device=lengths.device))
