@@ -61,7 +61,7 @@ NUMERICS = (
     ),
     Fault(
         "blanks count as picks of the first entry", OPS + "select.py",
-        "(picked >= 0).to(dtype)", "torch.ones_like(picked, dtype=dtype)", SMALL,
+        "(picked >= 0).to(kind)", "torch.ones_like(picked, dtype=kind)", SMALL,
     ),
     Fault(
         "sparsemax keeps one entry too few", OPS + "simplex.py",
