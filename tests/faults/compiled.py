@@ -38,7 +38,7 @@ LANES = (
         "the sum of chances leaves out the last", CPU + "lanes/tiles.py",
         "        total = spread(cast(0, like))\n        for i in range(k):\n            total = total + loaded(",
         "        total = spread(cast(0, like))\n        for i in range(k - 1):\n            total = total + loaded(",
-        BACKWARD,
+        routes("test_sample and chain-0 and marginals and not backward"),
     ),
     Fault(
         "a shared factor's adjoint is written over", CPU + "lanes/tiles.py",
