@@ -36,7 +36,7 @@ class Job:
 
     def __post_init__(self) -> None:
         for field in self.fields:
-            if field.stride(-1) != 1 and field.shape[-1] > 1:
+            if field.stride(-1) != 1 and field.shape[-1] > 1 and field.shape[0]:
                 raise RuntimeError(f"fields of a job have unit stride within an instance; got {field.stride()}")
 
     def generator(self) -> torch.Generator | None:
