@@ -174,7 +174,7 @@ def smoothed(here, row, fields, charts, left, cell, live, KIND: tl.constexpr, A:
         step = c + (mass - 1.0) / tl.where(slope > 0.0, slope, 1.0)
         inside = (slope > 0.0) & (step >= low) & (step <= high)
         step = tl.where(inside, step, 0.5 * (low + high))
-        moving = (pick >= 0) & (tl.abs(step - c) > CLOSE * (1.0 + c))
+        moving = (pick >= 0) & (tl.abs(step - c) > (1.0 + c) * CLOSE)
         c = tl.where(moving, step, c)
         rounds += 1
         going = tl.where(rounds < ROUNDS, tl.max(moving.to(tl.int32)), 0)
