@@ -19,7 +19,7 @@ NUMERICS = (
     ),
     Fault(
         "a forbidden part that is not used makes a score NaN", OPS + "logspace.py",
-        "    part = event * torch.where(forbidden, 0.0, log_potentials)", "    part = event * log_potentials",
+        "    part = event * torch.where(apart, 0.0, log_potentials)", "    part = event * log_potentials",
         ("tests/ops/test_logspace.py",),
     ),
     Fault(
