@@ -62,7 +62,8 @@ class AcceptedChain(DynamicProgram):
         """The forward algorithm on pairs of a tag and the state after it."""
         (n, c), q = emission.shape, accepting.shape[0]
         state, tagged, done = p.chart(n, c, q), p.chart(n, c, q), p.chart(n + 1)
-        state[0] = (starting[:, None] * moving).sum(1) * emission[0][:, None]
+        if n > 0:
+            state[0] = (starting[:, None] * moving).sum(1) * emission[0][:, None]
         for i in range(1, n):
             move = transition[i - 1 if transition.shape[0] > 1 else 0]
             tagged[i] = (state[i - 1][:, None] * move[:, :, None]).sum(0)

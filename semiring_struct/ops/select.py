@@ -57,7 +57,7 @@ def tally(picked: Sequence[Tensor], codes: Sequence[tuple[Tensor, Tensor] | None
     paths, device = picked[0].shape[0], picked[0].device
     out = torch.zeros((paths, size + 1), dtype=torch.int64, device=device)
     for used, code in zip(picked, codes, strict=True):
-        if code is None:
+        if code is None or not len(code[0]):
             continue
         for slots, values in zip(code[0].unbind(1), code[1].unbind(1), strict=True):
             at = torch.where(slots < 0, size, slots).to(device)[used]

@@ -137,7 +137,7 @@ class Structure(Natives, Settings, ABC):
             kept.declaration.check_ranks(type(self).__name__, self.event_dims)
         found = {"n": shapes[0][0] if shapes[0] else 1}
         if kept.declaration is not None:
-            found = kept.declaration.solve(type(self).__name__, shapes)
+            found = kept.declaration.solve(type(self).__name__, shapes, self.sides)
         kept.asked = True
         return found
 
@@ -275,6 +275,13 @@ class DynamicProgram(Structure, Source):
         views = [recorder.input(i, a) for i, a in enumerate(_views(self, field_shapes))]
         try:
             returned = self.inside(recorder, *views)
+        except ProgramError as error:
+            if 0 not in lengths:
+                raise
+            raise ShapeError(
+                f"{type(self).__name__}.inside does not cover size 0: {error}. Sizes must be at least 1, or `inside` "
+                "must return p.one where there is nothing"
+            ) from error
         except (RuntimeError, NotImplementedError) as error:
             if "meta" not in str(error):
                 raise

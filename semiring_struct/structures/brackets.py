@@ -19,7 +19,9 @@ def is_binary_tree(used: Tensor, lengths: Tensor) -> Tensor:
     count = used.sum((-1, -2)) == (2 * lengths - 1).clamp(min=0)
     leaves = used.diagonal(0, -2, -1).sum(-1) == lengths
     last = (lengths - 1).clamp(min=0)
-    root = used[torch.arange(len(lengths), device=used.device), 0, last] | (lengths == 0)
+    root = lengths == 0
+    if n > 0:
+        root = root | used[torch.arange(len(lengths), device=used.device), 0, last]
     # spans (i, j) and (a, b) cross where i < a <= j < b
     later = (at[:, None] < at).float()
     mark = used.float()
@@ -38,7 +40,8 @@ def last_of_left(used: Tensor) -> Tensor:
     below = torch.zeros_like(used)
     below[:, : n - 1] = used[:, 1:]                          # [k, j]: the span k+1 .. j
     within = torch.ones(n, n, dtype=torch.bool, device=used.device).triu(1)  # k < j
-    return (used[:, :, :, None] & (below & within)[:, None]).int().argmax(2)
+    splits = (used[:, :, :, None] & (below & within)[:, None]).int()
+    return splits.argmax(2) if n > 0 else used.long()
 
 
 def constituent_code(n: int, nt: int, t: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -67,7 +70,8 @@ def constituents(labels: Tensor, nt: int, t: int, lengths: Tensor) -> Encoded:
     wide, split = used & ~word, last_of_left(used)
     kids = [labels.gather(2, split), labels.gather(1, (split + 1).clamp(max=n - 1))]
     rule = where_used(wide, (labels * symbols + kids[0]) * symbols + kids[1])
-    top = labels[torch.arange(len(labels), device=labels.device), 0, (lengths - 1).clamp(min=0)]
+    last = (lengths - 1).clamp(min=0)
+    top = labels[torch.arange(len(labels), device=labels.device), 0, last] if n > 0 else last
     term = where_used(words, at * t + labels.diagonal(0, 1, 2) - nt)
     span = where_used(wide, (at[:, None] * n + at) * nt + labels)
     named = f"labels of words lie in {nt}..{symbols - 1}, of wider spans in 0..{nt - 1}, or are -1 where no span is"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from semiring_struct.ops import prefix_mask
 from semiring_struct.structures.labels import Fault, code_of
@@ -31,7 +32,8 @@ def moves_of(
         rows, columns, fault = _stretch_of(labels, rows, columns)
         outside = (fault,)
     kind, column = labels.unbind(-1)
-    past = torch.where(columns, torch.arange(1, columns.shape[1] + 1, device=labels.device), 0).amax(-1, keepdim=True)
+    ends = torch.where(columns, torch.arange(1, columns.shape[1] + 1, device=labels.device), 0)
+    past = pad(ends, (0, 1)).amax(-1, keepdim=True)
     bad = (kind < MATCHED) | (kind > DELETED) | (column < 0) | (column > past - (kind == MATCHED).to(past.dtype))
     after = column + (kind == MATCHED).to(column.dtype)          # symbols of y used once x_i is done
     back = rows[:, 1:] & rows[:, :-1] & (column[:, 1:] < after[:, :-1])
@@ -39,7 +41,7 @@ def moves_of(
     matched, deleted = rows & (kind == MATCHED), rows & (kind == DELETED)
     taken = ((column[:, :, None] == j) & matched[..., None]).any(1)
     done = (after[:, :, None] <= j) & rows[..., None]            # [i, j]: x_i is done before y_j is reached
-    before = rows.to(torch.uint8).argmax(-1, keepdim=True)       # the rows ahead of the run
+    before = pad(rows.to(torch.uint8), (0, 1)).argmax(-1, keepdim=True)  # the rows ahead of the run
     faults = (
         *outside,
         (rows & bad, "labels hold [kind, column]: kind 0 (match, column < m) or 1 (delete, column <= m)"),
@@ -52,8 +54,8 @@ def _stretch_of(labels: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, 
     """Of rows and columns, those within a local alignment; the fault: labelled rows are no run from match to match."""
     kind, column = labels.unbind(-1)
     used = rows & (kind >= 0)
-    first = used & ~torch.nn.functional.pad(used[:, :-1], (1, 0))
-    last = used & ~torch.nn.functional.pad(used[:, 1:], (0, 1))
+    first = used & ~pad(used[:, :-1], (1, 0))
+    last = used & ~pad(used[:, 1:], (0, 1))
     outside = rows & ~used & (labels != -1).any(-1)
     bad = (first.sum(1) > 1) | (outside | (first | last) & (kind != MATCHED)).any(1)
     j = torch.arange(columns.shape[1], device=labels.device)
@@ -74,7 +76,7 @@ def gaps_fit(event: tuple[Tensor, ...], lengths: Tensor, local: bool) -> Tensor 
     if match.shape[1:].numel() == 1 or any(c.shape[1:].numel() > 1 for c in counts):
         return None
     deleted_open, deleted_more, inserted_open, inserted_more = (c[:, 0, 0] for c in counts)
-    a, b = (_between(match.amax(3 - side) > 0, lengths[:, side - 1], min(match.shape[1:]), local) for side in (1, 2))
+    a, b = (_between((match > 0).any(3 - side), lengths[:, side - 1], min(match.shape[1:]), local) for side in (1, 2))
     turns = deleted_open - inserted_open
     more = torch.where(b > 0, (a > 1).long(), (a > 0).long()) - torch.where(a > 0, 0, (b > 0).long())
     less = torch.where(a > 0, -(b > 1).long(), -(b > 0).long()) + torch.where(b > 0, 0, (a > 0).long())

@@ -45,6 +45,8 @@ class LinearChain(DynamicProgram):
     def inside(self, p: Recorder, emission: Expression, transition: Expression) -> Expression:
         """The forward algorithm."""
         n, c = emission.shape
+        if n == 0:
+            return p.one
         alpha = p.chart(n, c)
         alpha[0] = emission[0]
         for i in range(1, n):

@@ -72,6 +72,8 @@ class LowRankPCFG(DynamicProgram):
     ) -> Expression:  # fmt: skip
         """Spans as left and as right children, by rank: the former by left end and width, the latter by right end."""
         n, nt, r = term.shape[0], *head.shape
+        if n == 0:
+            return p.one
         as_left, as_right = p.chart(n, n, r), p.chart(n, n, r)
         label = p.chart(n, nt)                               # of the words 0 .. w
         as_left[:, 0] = (term[:, None] * left[nt:].T).sum(-1)

@@ -70,8 +70,9 @@ class Matching(DynamicProgram):
         return _pairs(*best_columns(fields[0], lengths[:, 0]))
 
     def k_best(self, fields: Fields, lengths: Tensor, k: int) -> tuple[Tensor, ...]:
-        """By an assignment solver on subproblems."""
-        return _pairs(*k_best_columns(fields[0], lengths[:, 0], k))
+        """By an assignment solver on subproblems; the one matching of nothing is that of a row left out."""
+        pair = fields[0] if fields[0].shape[-1] else torch.nn.functional.pad(fields[0], (0, 1, 0, 1))
+        return _pairs(*k_best_columns(pair, lengths[:, 0], k))
 
     def label_code(self, sizes: dict[str, int]) -> LabelCode:
         """The column of each row."""

@@ -59,7 +59,7 @@ class MonotonicAlignment(DynamicProgram):
         """The cells used: the tokens run from the first to the last in steps of 0 or 1."""
         kept = prefix_mask(lengths[:, 0], sizes["t"])
         step = labels.diff(dim=1, prepend=torch.zeros_like(labels[:, :1]))
-        last = labels.gather(1, (lengths[:, :1] - 1).clamp(min=0))[:, 0] + 1
+        last = torch.nn.functional.pad(labels, (0, 1)).gather(1, (lengths[:, :1] - 1).clamp(min=0))[:, 0] + 1
         ends = torch.where(lengths[:, 0] > 0, last, 0) == lengths[:, 1]
         bad = kept & ((step < 0) | (step > 1) | (labels >= lengths[:, 1:]))
         bad = bad | (kept[:, :1] & (labels[:, :1] != 0)) | ~ends[:, None]

@@ -75,6 +75,8 @@ class PCFG(DynamicProgram):
         A rule with a preterminal is multiplied by its word ahead of the loop, since that does not depend on the width.
         """
         n, nt, symbols = term.shape[0], root.shape[0], rule.shape[-1]
+        if n == 0:
+            return p.one
         left, right = p.chart(n, n, nt), p.chart(n, n, nt)
         first, last = p.chart(n, nt, nt), p.chart(n, nt, symbols)  # word i as left child, then as right child
         first[:] = (rule[:, nt:, :nt] * term[:, None, :, None]).sum(-2)

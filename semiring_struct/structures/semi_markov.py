@@ -48,6 +48,8 @@ class SemiMarkov(DynamicProgram):
     def inside(self, p: Recorder, segment: Expression, transition: Expression) -> Expression:
         """Totals of the prefixes that end at `i` with a label, and of those about to start one there."""
         n, w, c = segment.shape
+        if n == 0:
+            return p.one
         start, end = p.chart(n, c), p.chart(n, c)
         start[0] = p.one.expand(c)
         for i in range(n):
@@ -75,7 +77,7 @@ class SemiMarkov(DynamicProgram):
         stop = torch.where(starts, at + width + 1, 0)
         covered = torch.nn.functional.one_hot(stop.clamp(max=n), n + 1)[..., 1:].sum(1)
         begun = torch.cat([kept[:, :1], covered[:, :-1] > 0], 1) & kept
-        last = stop.amax(-1)
+        last = torch.nn.functional.pad(stop, (0, 1)).amax(-1)
         untiled = (begun != starts).any(-1) | (last != lengths[:, 0]) | (covered > 1).any(-1)
         since = torch.where(starts, at, -1).cummax(-1).values    # where the segment over each position starts
         before = torch.cat([label[:, :1], label.gather(1, since.clamp(min=0))[:, :-1]], 1)

@@ -54,8 +54,11 @@ class Declaration:
     def needed(self) -> str:
         return ", ".join(f"{name} (*batch, {', '.join(map(str, dims))})" for name, dims in self.fields)
 
-    def solve(self, who: str, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
-        """The letters' values. A dim of size 1 where more is declared is tied: one value for the whole dim."""
+    def solve(self, who: str, shapes: Sequence[tuple[int, ...]], sides: Sequence[str] = ()) -> dict[str, int]:
+        """The letters' values. A dim of size 1 where more is declared is tied: one value for the whole dim.
+
+        The letters of `sides` may be 0, for an empty sequence; a dim that would be smaller still is empty as well.
+        """
         letters: dict[str, int] = {}
         pairs = [
             (dim, size)
@@ -67,14 +70,14 @@ class Declaration:
                 if (size == 1) == tied and dim.letter not in letters:
                     letters[dim.letter] = size - dim.shift
         for dim, size in pairs:
-            if size not in (1, letters[dim.letter] + dim.shift):
+            if size not in (1, max(letters[dim.letter] + dim.shift, 0)):
                 raise ShapeError(self._complaint(who, shapes))
-        if any(v < 1 for v in letters.values()):
-            raise ShapeError(f"{self._complaint(who, shapes)}: every size must be at least 1")
+        if bad := [letter for letter, v in letters.items() if v < (0 if letter in sides else 1)]:
+            raise ShapeError(f"{self._complaint(who, shapes)}: {' and '.join(bad)} must be at least 1")
         return letters
 
     def sizes(self, letters: Mapping[str, int]) -> list[tuple[int, ...]]:
-        return [tuple(letters[d.letter] + d.shift for d in dims) for _, dims in self.fields]
+        return [tuple(max(letters[d.letter] + d.shift, 0) for d in dims) for _, dims in self.fields]
 
     def _complaint(self, who: str, shapes: Sequence[tuple[int, ...]]) -> str:
         got = ", ".join(f"{name} {tuple(s)}" for (name, _), s in zip(self.fields, shapes, strict=True))

@@ -57,6 +57,8 @@ class SpanTree(DynamicProgram):
     def inside(self, p: Recorder, span: Expression) -> Expression:
         """Spans by left end and width, and by right end and width: each width is one strided product."""
         n = span.shape[0]
+        if n == 0:
+            return p.one
         left, right = p.chart(n, n), p.chart(n, n)
         left[:, 0] = right[:, n - 1] = self._scores(span, 0)
         for w in range(1, n):

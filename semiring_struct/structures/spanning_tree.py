@@ -45,7 +45,8 @@ class SpanningTree(LogPartition):
     def partition_and_marginals(self, fields: Fields, lengths: Tensor) -> tuple[Tensor, ...]:
         """By elimination, undone."""
         log_z, arcs = log_trees_and_arcs(*_both_ways(fields, lengths), False)
-        return log_z, (arcs + arcs.mT).triu(1)
+        n = fields[0].shape[-1]
+        return log_z, (arcs + arcs.mT).triu(1)[:, :n, :n]
 
     def best(self, fields: Fields, lengths: Tensor) -> tuple[Tensor, ...]:
         """By merging components."""
@@ -68,18 +69,18 @@ class SpanningTree(LogPartition):
         n = sizes["n"]
         i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
         slot = torch.where(i < j, 2 * (i * n + j), -1)
-        return LabelCode((n - 1, 2), (code_of((slot, i), (torch.where(i < j, slot + 1, -1), j)),), 2 * n * n)
+        return LabelCode((max(n - 1, 0), 2), (code_of((slot, i), (torch.where(i < j, slot + 1, -1), j)),), 2 * n * n)
 
     def encode(self, labels: Tensor, sizes: dict[str, int], lengths: Tensor) -> Encoded:
         """The edges of a spanning tree."""
         n, size = sizes["n"], lengths[:, 0]
-        used = prefix_mask((size - 1).clamp(min=0), n - 1)
+        used = prefix_mask((size - 1).clamp(min=0), max(n - 1, 0))
         i, j = labels.unbind(-1)
         bad = used & ((i < 0) | (i >= j) | (j >= lengths))
         entry = where_used(used & ~bad, i * n + j)
         graph = torch.zeros((len(labels), n * n + 1), dtype=torch.bool, device=labels.device)
-        graph = graph.scatter(1, torch.where(entry < 0, n * n, entry), True)[:, : n * n].reshape(-1, n, n)
-        apart = ~(above(graph | graph.mT)[:, 0] | ~prefix_mask(size, n)).all(-1)
+        graph = graph.scatter(1, torch.where(entry < 0, n * n, entry), True)[:, : n * n].reshape(len(labels), n, n)
+        apart = ~(above(graph | graph.mT)[:, :1].any(1) | ~prefix_mask(size, n)).all(-1)
         return Encoded.of(
             (entry,),
             (bad, "each edge is a pair of vertices i < j, both below the length; length - 1 edges are needed"),
@@ -88,8 +89,8 @@ class SpanningTree(LogPartition):
 
 
 def _both_ways(fields: Fields, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """An arc each way for every edge, and how many vertices there are besides vertex 0."""
-    edge = fields[0]
+    """An arc each way for every edge, and how many vertices there are besides vertex 0, which is there always."""
+    edge = fields[0] if fields[0].shape[-1] else torch.nn.functional.pad(fields[0], (0, 1, 0, 1))
     upper = torch.ones(edge.shape[1:], dtype=torch.bool, device=edge.device).triu(1)
     arcs = torch.where(upper, edge, torch.where(upper.mT, edge.mT, NEG_INF))
     return arcs, (lengths[:, 0] - 1).clamp(min=0)

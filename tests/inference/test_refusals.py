@@ -108,9 +108,10 @@ def test_lengths_of_any_wrong_kind(query: Any):
 
 @every_query
 def test_sizes_of_zero_are_refused(query: Any):
-    with pytest.raises(ss.ShapeError, match="at least 1"):
-        query(TREE, torch.zeros(2, 0, 0))
-    with pytest.raises(ss.ShapeError, match="at least 1"):
+    """Where lengths do not bound them, so that 0 is not the size of an empty instance."""
+    with pytest.raises(ss.ShapeError, match="c must be at least 1"):
+        query(ss.SpanTree(labelled=True), torch.zeros(2, 3, 3, 0))
+    with pytest.raises(ss.ShapeError, match="k must be at least 1"):
         query(ss.OneOf(), torch.zeros(2, 0))
 
 
