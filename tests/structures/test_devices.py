@@ -54,14 +54,15 @@ def test_structures_over_an_automaton_prepare_on_the_device():
 
 
 def test_a_model_with_an_automaton_writes_on_the_device():
-    def step(state: Any, last: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        return torch.zeros(len(last), 3, device=META), state
-
-    model = ss.Autoregressive(step, automaton=automaton())
+    """But for the scores of its step, whose values are looked at."""
+    held = automaton()
+    model = ss.Autoregressive(lambda state, last: (torch.zeros(len(last), 3), state), automaton=held)
     roll = Rollout.begin(model, torch.zeros(2, 4, 3, device=META), torch.full((2, 1), 4, device=META))
+    assert roll.completable is not None and roll.completable.device == META
     for _ in range(2):
-        log_probs, state = roll.choices()
-        roll = roll.take(log_probs.argmax(-1), log_probs, state)
+        allowed = held.allowed(roll.place, roll.completable[roll.lengths - 1], None)
+        log_probs = torch.cat([torch.where(allowed, 0.0, -torch.inf), torch.zeros(2, 1, device=META)], 1)
+        roll = roll.take(log_probs.argmax(-1), log_probs, roll.state)
     assert roll.place.device == roll.log_prob.device == META
 
 
