@@ -17,11 +17,15 @@ from torch.utils.data import DataLoader, default_collate
 
 import semiring_struct as ss
 
-NO_TENSORS = {"_Class", "State"}  # what programs are described by
+
+def holds_tensors(kind: Any) -> bool:
+    """Whether every field is a tensor, or potentials: what is kept for a machine or a description is no data."""
+    stated = next(c.__annotations__ for c in kind.__mro__ if "__annotations__" in vars(c))
+    return all(any(word in str(note) for word in ("Tensor", "Potentials", "Any")) for note in stated.values())
 
 
 def named_tuples() -> list[type]:
-    """Every named tuple that a package exports, and those that its own make."""
+    """Every named tuple of tensors that a package exports, and those that its own make."""
     found = {ss.structures.PCFGSpanPotentials, ss.structures.LowRankPCFGSpanPotentials}
     for info in pkgutil.walk_packages(ss.__path__, "semiring_struct."):
         if info.ispkg and not info.name.startswith("semiring_struct.executors"):
@@ -29,7 +33,7 @@ def named_tuples() -> list[type]:
             exported = (getattr(package, name) for name in getattr(package, "__all__", ()))
             found.update(c for c in exported if isinstance(c, type) and issubclass(c, tuple) and hasattr(c, "_fields"))
     found.update(c for c in vars(importlib.import_module("semiring_struct.types")).values() if hasattr(c, "_fields"))
-    return sorted((c for c in found if c.__name__ not in NO_TENSORS), key=lambda c: c.__name__)
+    return sorted(filter(holds_tensors, found), key=lambda c: c.__name__)
 
 
 KINDS = named_tuples()
