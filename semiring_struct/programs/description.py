@@ -222,8 +222,7 @@ def warn_if_exporting(kind: type, found: list[Local]) -> None:
         )
 
 
-def _dump(node: Any) -> str:
-    return json.dumps(node, separators=(",", ":"))
+_dump = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _a(kind: type) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
 from types import FrameType
 
 
 def assigned_name() -> str | None:
     """The name that the caller's caller assigns the call in progress to, if its source line tells."""
-    frame = inspect.currentframe()
-    caller = frame.f_back.f_back if frame and frame.f_back else None
-    source = inspect.getframeinfo(caller).code_context if caller else None
-    if caller is None or not source:
+    caller = sys._getframe(2)  # a frame held by a variable of its own would keep all frames above it alive
+    source = inspect.getframeinfo(caller).code_context
+    if not source:
         return None
     try:
         tree = ast.parse(source[0].strip())

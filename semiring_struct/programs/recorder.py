@@ -196,7 +196,8 @@ class Recorder:
     def name_of(self, factor: Factor) -> str:
         if factor.buffer < len(self.field_names):
             return self.field_names[factor.buffer]
-        return self._chart_at(factor.affine.offset).name
+        at = factor.affine
+        return self._chart_at(at.offset + sum(max(-shift, 0) * stride for _, shift, stride in at.per_length)).name
 
     def _chart_at(self, offset: int) -> Chart:
         return next(c for c in reversed(self.charts) if c.base <= max(offset, 0))
@@ -258,5 +259,5 @@ class Recorder:
         chart = self._chart_at(target.factor.affine.offset)
         where = np.argwhere(bad)
         first = target.factor.affine.addresses()[tuple(where[0])] if len(where) else target.factor.affine.offset
-        index = np.unravel_index(int(first) - chart.base, chart.shape) if chart.shape else ()
+        index = np.unravel_index(int(first) - chart.base, chart.layout) if chart.shape else ()
         return f"{chart.name}[{', '.join(str(int(i)) for i in index)}]"

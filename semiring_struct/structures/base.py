@@ -27,7 +27,7 @@ from semiring_struct.programs.affine import Affine
 from semiring_struct.structures.labels import Encoded, LabelCode, dense, stored
 from semiring_struct.structures.lengths import bounds_of, on_device
 from semiring_struct.structures.natives import Natives
-from semiring_struct.structures.settings import Settings
+from semiring_struct.structures.settings import KEPT, Settings
 
 SHAPES = 256  # shapes of labels that a structure remembers
 
@@ -273,6 +273,7 @@ class DynamicProgram(Structure, Source):
         names = self.field_names if declared else _parameter_names(self, len(field_shapes))
         recorder = Recorder(type(self).__name__, names, field_shapes, len(self.sides))
         views = [recorder.input(i, a) for i, a in enumerate(_views(self, field_shapes))]
+        vars(self).pop(KEPT, None)  # an object made for this recording alone: `inside` may leave notes on it
         try:
             returned = self.inside(recorder, *views)
         except ProgramError as error:
@@ -282,17 +283,24 @@ class DynamicProgram(Structure, Source):
                 f"{type(self).__name__}.inside does not cover size 0: {error}. Sizes must be at least 1, or `inside` "
                 "must return p.one where there is nothing"
             ) from error
+        except AttributeError as error:
+            if error.obj is not self:
+                raise
+            raise ProgramError(
+                f"{recorder.name}.inside reads self.{error.name}, which is none of the settings that programs are "
+                "remembered by. Where it is not misspelt, name it in `recorded_by`"
+            ) from error
         except (RuntimeError, NotImplementedError) as error:
             if "meta" not in str(error):
                 raise
             raise ProgramError(
-                f"{type(self).__name__}.inside reads the values of a tensor that the structure holds; a program may "
+                f"{recorder.name}.inside reads the values of a tensor that the structure holds; a program may "
                 "depend on its shape only. Bring the values in as a field, in `prepare`"
             ) from error
         program = finish(recorder, returned, lengths)
         if program.answer.out:
             raise ProgramError(
-                f"{type(self).__name__}.inside returned an expression of shape {program.answer.out}; the answer is one "
+                f"{recorder.name}.inside returned an expression of shape {program.answer.out}; the answer is one "
                 "total: sum its dims with `.sum()`, or pick a cell"
             )
         return program

@@ -126,10 +126,11 @@ class Settings(Described):
 
     def _describe(self) -> str:
         kept = self._derived()
-        kept.asked = True
         if not kept.text:
-            kept.text, kept.locals = self._write()
-            kept.stamps = {n: _stamp(v) for n in self.recorded_by if not _unchanging(v := getattr(self, n))}
+            settings = self._recorded()
+            kept.text, kept.locals = self._write(settings)
+            kept.asked = True
+            kept.stamps = {n: _stamp(v) for n, v in settings.items() if not _unchanging(v)}
         elif any(stamp is None or _stamp(getattr(self, name)) != stamp for name, stamp in kept.stamps.items()):
             self._compare(kept.text)
         warn_if_exporting(type(self), kept.locals)
@@ -140,10 +141,13 @@ class Settings(Described):
         """For a graph being compiled: then what is kept can be read, and guarded, as a constant."""
         self._describe()
 
-    def _write(self) -> tuple[str, list[Local]]:
+    def _recorded(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.recorded_by}
+
+    def _write(self, settings: dict[str, Any]) -> tuple[str, list[Local]]:
         writer = Writer()
         try:
-            return writer.text(type(self), {name: getattr(self, name) for name in self.recorded_by}), writer.locals
+            return writer.text(type(self), settings), writer.locals
         except Undescribed as error:
             raise TypeError(
                 f"{type(self).__name__}: the setting {error}. Programs are remembered by the values of settings: make "
@@ -153,7 +157,7 @@ class Settings(Described):
 
     def _compare(self, text: str) -> None:
         """Raise where the settings have other values than the text says."""
-        now = self._write()[0]
+        now = self._write(self._recorded())[0]
         if now != text:
             before, after = (json.loads(x).get("settings", {}) for x in (text, now))
             changed = (k for k in {**before, **after} if json.dumps(before.get(k)) != json.dumps(after.get(k)))
