@@ -12,18 +12,34 @@ from numpy.lib.stride_tricks import as_strided
 from semiring_struct.errors import ProgramError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Length:
     """The instance's own length (plus a constant), known only when the program runs: `p.length - 1`."""
 
     side: int
     shift: int = 0
 
-    def __add__(self, other: int) -> Length:
-        return Length(self.side, self.shift + other)
+    def __add__(self, other: object) -> Length:
+        if isinstance(other, (bool, np.bool_)) or not isinstance(other, (int, np.integer)):
+            raise ProgramError(f"a length moves by whole numbers, as p.length - 1 does; got {other!r}")
+        return Length(self.side, self.shift + int(other))
 
-    def __sub__(self, other: int) -> Length:
-        return Length(self.side, self.shift - other)
+    __radd__ = __add__
+
+    def __sub__(self, other: object) -> Length:
+        return self + (-other if isinstance(other, (int, np.integer)) and not isinstance(other, bool) else other)
+
+    def _unknown(self, *_: object) -> bool:
+        raise ProgramError(
+            "p.length is not known while a program is recorded: it may pick a cell where the answer is read, as in "
+            "chart[p.length - 1], moved by a whole number. Loop and decide by sizes, such as n = item.shape[0]; cells "
+            "past an instance's length then simply do not count"
+        )
+
+    __bool__ = __index__ = __int__ = __float__ = __neg__ = _unknown  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _unknown  # type: ignore[assignment]
+    __rsub__ = __mul__ = __rmul__ = __floordiv__ = __truediv__ = __mod__ = _unknown  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         name = "length" if self.side == 0 else f"length_{self.side}"

@@ -14,6 +14,7 @@ import enum
 import functools
 import importlib
 import json
+import math
 import operator
 import secrets
 import sys
@@ -206,7 +207,7 @@ def concrete(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple([concrete(x) for x in value])
     if isinstance(value, float):
-        return float.fromhex(value.hex())
+        return math.fsum((value,))
     return operator.index(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

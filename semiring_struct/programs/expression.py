@@ -181,7 +181,16 @@ class Expression:
             "decide by sizes, or mask the log-potentials in `prepare`, ahead of the program"
         )
 
-    __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _no_value  # type: ignore[assignment]
+    __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _no_value  # type: ignore[assignment]
+    __hash__ = object.__hash__
+    __array_ufunc__ = None  # so that an array leaves `array * view` to the view, which refuses it by name
+
+    def _no_matmul(self, *_: object) -> Expression:
+        raise ProgramError(
+            "`@` is not part of the language: write (x[:, :, None] * y).sum(1), or p.einsum('ij,jk->ik', x, y)"
+        )
+
+    __matmul__ = __rmatmul__ = _no_matmul  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<expression of shape {self.shape}, {len(self.terms)} terms>"

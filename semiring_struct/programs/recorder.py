@@ -74,7 +74,8 @@ class Lengths:
 
     def __getitem__(self, side: int) -> Length:
         if not 0 <= side < self.sides:
-            raise ProgramError(f"p.lengths[{side}]: this structure has {self.sides} length(s)")
+            named = "`sides` names their letters" if self.sides else "its `sides` is empty"
+            raise ProgramError(f"p.lengths[{side}]: this structure has {self.sides} length(s); {named}")
         return Length(side)
 
     def __len__(self) -> int:
@@ -99,7 +100,7 @@ class Recorder:
         self.lengths = Lengths(sides)
         self._book = _Book()
         self._temporaries = 0
-        self._length_indices: dict[tuple[str, int, Length], int] = {}
+        self._length_indices: dict[tuple[str, int, int, int], int] = {}
 
     @property
     def length(self) -> Length:
@@ -136,9 +137,12 @@ class Recorder:
             if value.recorder is not self:
                 raise ProgramError("an expression of another program was used in this one")
             return value
+        if value is None:
+            raise ProgramError("`inside` returned nothing, or None stands for a view; return the answer's view or sum")
         raise ProgramError(
             f"a program combines views of its charts and fields, p.one and p.zero; got {type(value).__name__} {value!r}"
-            ". Add constants to the log-potentials in `prepare`, ahead of the program"
+            ". Add constants to the log-potentials in `prepare`, ahead of the program; start sums as in "
+            "sum(views, p.zero)"
         )
 
     def temporary(self, expression: Expression) -> View:
@@ -175,21 +179,22 @@ class Recorder:
         """Remember dims that lengths index, until `check_lengths` knows how long instances are."""
         for d, length in picked:
             name = self.name_of(view.factor) if isinstance(view, View) else "an expression"
-            self._length_indices[f"{name}, of shape {view.shape} here,", d, length] = view.shape[d]
+            shown = f"{name}, of shape {view.shape} here,"
+            self._length_indices[shown, d, length.side, length.shift] = view.shape[d]
 
     def check_lengths(self, full: tuple[int, ...], least: tuple[int, ...]) -> None:
         """Raise `ProgramError` where an index by a length leaves its view, for a length `least .. full` of that side.
 
         A shorter instance is the empty structure, for which nothing is read.
         """
-        for (view, d, length), size in self._length_indices.items():
-            longest = full[length.side]
-            if max(least[length.side], -length.shift) <= longest and longest + length.shift >= size:
-                name = "p.length" if len(full) == 1 else f"p.lengths[{length.side}]"
-                shown = name if not length.shift else f"{name} {'+' if length.shift > 0 else '-'} {abs(length.shift)}"
+        for (view, d, side, shift), size in self._length_indices.items():
+            longest = full[side]
+            if max(least[side], -shift) <= longest and longest + shift >= size:
+                name = "p.length" if len(full) == 1 else f"p.lengths[{side}]"
+                shown = name if not shift else f"{name} {'+' if shift > 0 else '-'} {abs(shift)}"
                 raise ProgramError(
                     f"{self.name}: {view} is indexed by {shown} in dim {d}, whose size is {size}; an instance of "
-                    f"length {longest} would read at {longest + length.shift}. The last of n cells is "
+                    f"length {longest} would read at {longest + shift}. The last of n cells is "
                     f"{name} - 1, and a chart that {name} indexes needs n + 1 cells"
                 )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ class Settings(Described):
     _kept: Kept
 
     def __setattr__(self, name: str, value: Any) -> None:
+        _note(type(self), name)
         self._change(name)
         super().__setattr__(name, value)
 
@@ -86,8 +88,14 @@ class Settings(Described):
         """The settings alone: whatever follows from them is derived anew."""
         return {name: getattr(self, name) for name in self._setting_names()}
 
-    @constant
     def _setting_names(self) -> tuple[str, ...]:
+        if not torch.compiler.is_compiling():
+            return self._found_names()
+        # constant functions see nothing of an object that is made inside the graph, whose attributes have been noted
+        return tuple([name for name in _known_names(type(self), self._found_names()) if name in self.__dict__])
+
+    @constant
+    def _found_names(self) -> tuple[str, ...]:
         kind = type(self)
         return tuple(k for k in vars(self) if k != KEPT and not isinstance(getattr(kind, k, None), cached_property))
 
@@ -104,7 +112,7 @@ class Settings(Described):
         """What is kept; nothing, where a method or another attribute of the class has been replaced since."""
         kept, kind = self.__dict__.get(KEPT), type(self)
         if kept is None or not kept.state.holds(kind):
-            declaration = Declaration.parse(self.shapes) if self.shapes else None
+            declaration = Declaration.parse(kind.__name__, self.shapes) if self.shapes else None
             kept = Kept(ClassState.of(kind), declaration, asked=kept is not None and kept.asked)
             self.__dict__[KEPT] = kept
         return kept
@@ -162,6 +170,20 @@ class Settings(Described):
             before, after = (json.loads(x).get("settings", {}) for x in (text, now))
             changed = (k for k in {**before, **after} if json.dumps(before.get(k)) != json.dumps(after.get(k)))
             raise self._fixed(next(changed), "was changed in place")
+
+
+_NAMES: WeakKeyDictionary[type, dict[str, None]] = WeakKeyDictionary()
+
+
+@constant
+def _note(kind: type, name: str) -> None:
+    """Remember that objects of this class may have an attribute of this name."""
+    _NAMES.setdefault(kind, {})[name] = None
+
+
+@constant
+def _known_names(kind: type, found: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple({**dict.fromkeys(found), **_NAMES.get(kind, {})})
 
 
 def _unchanging(value: object) -> bool:

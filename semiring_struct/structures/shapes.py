@@ -22,7 +22,11 @@ class Dim:
     def parse(token: str) -> Dim:
         found = _TOKEN.match(token)
         if not found:
-            raise ValueError(f"a declared size is a letter with an optional +k or -k, such as 'n-1'; got {token!r}")
+            constant = "; a size that is always the same gets a letter too, and may be checked in `prepare`"
+            raise ProgramError(
+                f"a declared size is a letter with an optional +k or -k, such as 'n-1'; got {token!r}"
+                f"{constant if token.isdigit() else ''}"
+            )
         letter, sign, number = found.groups()
         return Dim(letter, int(f"{sign}{number}") if sign else 0)
 
@@ -37,8 +41,15 @@ class Declaration:
     fields: tuple[tuple[str, tuple[Dim, ...]], ...]
 
     @staticmethod
-    def parse(shapes: Mapping[str, str]) -> Declaration:
-        return Declaration(tuple((name, tuple(Dim.parse(t) for t in text.split())) for name, text in shapes.items()))
+    def parse(who: str, shapes: Mapping[str, str]) -> Declaration:
+        """The `shapes` of class `who`; raises `ProgramError` for a size that is no letter plus a constant."""
+        fields = []
+        for name, text in shapes.items():
+            try:
+                fields.append((name, tuple(Dim.parse(t) for t in text.split())))
+            except ProgramError as error:
+                raise ProgramError(f"{who}: `shapes` of {name}: {error}") from None
+        return Declaration(tuple(fields))
 
     def check_ranks(self, who: str, event_dims: tuple[int, ...]) -> None:
         """Raise `ProgramError` where `shapes` and `event_dim` of a class say different things."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from semiring_struct import inference
 from semiring_struct.inference.door import open_door
@@ -25,7 +27,8 @@ def check_program(structure: Any, log_potentials: Fields) -> None:
     before it is read, and agree with the executors under the log and max semirings. The fast paths must agree with
     value mode (a semiring without a reduction): log, max and the smoothed maxima to second order, the dual channel, the
     k best, and draws, whose law is tested. The counts must equal `program.cost`, recording again must give the cached
-    program, and the printed equations must name every field.
+    program, and the printed equations must name every field. Where `shapes` says which dims grow with a length, padding
+    must make no difference and the last place must count: an answer that is read at the wrong length shows there.
 
     Raises:
         AssertionError: naming what differs.
@@ -41,6 +44,7 @@ def check_program(structure: Any, log_potentials: Fields) -> None:
     phi = parts.flat(log_potentials).detach().double()
     fields = parts.with_batch((parts.instances,)).fields(phi)
     check_values(structure, program, fields)
+    check_padding(structure, parts, phi)
     check_fast_paths(structure, parts.with_batch((parts.instances,)), phi)
 
 
@@ -63,7 +67,7 @@ def check_values(structure: Any, program: Program, fields: Fields) -> None:
             if where == program.default_lengths:
                 check_cost(program, machine.tally)
         sides = tuple(torch.full((len(rows[0]),), n) for n in where)
-        given = None if not sides else sides[0] if len(sides) == 1 else sides
+        given = _lengths(sides)
         for name, semiring, kind in (
             ("generic log", Plain(LogSemiring()), 0),
             ("log", LogSemiring(), 0),
@@ -76,6 +80,52 @@ def check_values(structure: Any, program: Program, fields: Fields) -> None:
         close(f"log_partition at length {where}", found, expected[0], 1e-10)
         found = inference.max_score(structure, fields, lengths=given)
         close(f"max_score at length {where}", found, expected[1], 1e-12)
+
+
+def check_padding(structure: Any, parts: Parts, phi: Tensor) -> None:
+    """At every length, the whole potentials against those without what stands past it; and the last place counts."""
+    if structure.declaration is None or structure.prepares:
+        return
+    fields = fields_of(parts.with_batch((parts.instances,)).fields(phi))
+    full = structure.letters([tuple(shape) for shape in parts.shapes])
+    whole, counting = structure.declaration.sizes(full), {letter: set[bool]() for letter in structure.sides}
+    for where in itertools.product(*(range(1, full[letter] + 1) for letter in structure.sides)):
+        lengths = dict(zip(structure.sides, where, strict=True))
+        wanted = structure.declaration.sizes(full | lengths)
+        cut = []
+        for field, sizes, kept in zip(fields, whole, wanted, strict=True):
+            dims = zip(field.shape[1:], sizes, kept, strict=True)
+            cut.append(field[(slice(None), *(slice(want if have == size else have) for have, size, want in dims))])
+        alone = parts.rebuild(cut)
+        given = _lengths(tuple(torch.full((parts.instances,), n) for n in where))
+        found = inference.log_partition(structure, parts.rebuild(fields), lengths=given)
+        name = f"log_partition at length {where} beside that of the instance without padding"
+        close(name, found, inference.log_partition(structure, alone), 1e-10)
+        means = fields_of(inference.marginals(structure, alone))
+        for letter in structure.sides if any(bool(mean.any()) for mean in means) else ():
+            counting[letter].add(last_counts(structure, letter, means, wanted))
+    for letter, found in counting.items():
+        require(
+            True in found or not found, "program",
+            f"no part at the last place of {letter!r} is used at any length: the answer is read too early",
+        )  # fmt: skip
+
+
+def last_counts(
+    structure: Any, letter: str, means: Sequence[Tensor], sizes: Sequence[tuple[int, ...]]
+) -> bool:
+    """Whether some structure uses a part at the last place of a dim that grows with `letter`; True where tied."""
+    grown = [
+        (mean.movedim(1 + d, 0), mean.shape[1 + d] == size)
+        for mean, declared, shape in zip(means, structure.declaration.fields, sizes, strict=True)
+        for d, (dim, size) in enumerate(zip(declared[1], shape, strict=True))
+        if dim.letter == letter
+    ]
+    return any(not whole or (len(mean) > 0 and bool(mean[-1].any())) for mean, whole in grown)
+
+
+def _lengths(sides: tuple[Tensor, ...]) -> Any:
+    return None if not sides else sides[0] if len(sides) == 1 else sides
 
 
 def check_cost(program: Program, tally: Tally) -> None:

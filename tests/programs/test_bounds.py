@@ -6,6 +6,7 @@ import itertools
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -233,12 +234,40 @@ def test_a_program_of_several_answers_is_refused():
         (lambda self, p, x: x[0] if x[0] > x[1] else x[1], "no value while a program is recorded"),
         (lambda self, p, x: 2.0 * x[0], "`prepare`"),
         (lambda self, p, x: x[: p.length].sum(), "cannot bound a slice"),
+        (lambda self, p, x: x[0] if x[0] == x[1] else x[1], "no value while a program is recorded"),
+        (lambda self, p, x: np.float64(2.0) * x[0], "`prepare`"),
+        (lambda self, p, x: torch.ones(3) * x, "`prepare`"),
+        (lambda self, p, x: sum([x[0], x[1]]), r"sum\(views, p\.zero\)"),
+        (lambda self, p, x: x @ x, "p.einsum"),
+        (lambda self, p, x: None, "`inside` returned nothing"),
+        (lambda self, p, x: sum((x[i] for i in range(p.length)), p.zero), "not known while a program is recorded"),
+        (lambda self, p, x: x[0] if p.length == 1 else x[1], "not known while a program is recorded"),
+        (lambda self, p, x: x[0] if p.length > 1 else x[1], "not known while a program is recorded"),
+        (lambda self, p, x: x[0] if p.length else x[1], "not known while a program is recorded"),
+        (lambda self, p, x: x[x.shape[0] - p.length], "not known while a program is recorded"),
+        (lambda self, p, x: x[2 * p.length], "not known while a program is recorded"),
+        (lambda self, p, x: x[p.length - 0.5], "moves by whole numbers"),
+        (lambda self, p, x: x[p.length - p.length], "moves by whole numbers"),
+        (lambda self, p, x: x[p.lengths[1]], r"has 1 length\(s\); `sides` names their letters"),
     ],
-    ids=["minus", "over", "negated", "one minus", "if", "if larger", "number", "slice"],
+    ids=["minus", "over", "negated", "one minus", "if", "if larger", "number", "slice", "if equal", "numpy", "tensor",
+         "sum", "matmul", "nothing", "range", "length is", "length above", "length", "from the end", "twice", "half",
+         "difference", "second"],
 )
 def test_what_the_language_lacks_is_said(inside: Any, named: str):
     with pytest.raises(ss.ProgramError, match=named):
         ss.log_partition(structure_of(inside, 1), torch.zeros(2, 3))
+
+
+def test_lengths_move_either_way():
+    cut = structure_of(lambda self, p, x: x[-1 + p.length], 1)
+    assert ss.log_partition(cut, torch.arange(4.0), lengths=2) == 1
+
+
+def test_a_constant_size_is_named():
+    mine = structure_of(lambda self, p, x: x.sum(), 1, shapes={"item": "5"})
+    with pytest.raises(ss.ProgramError, match=r"Mine: `shapes` of item: .*got '5'; a size that is always the same"):
+        ss.count(mine, torch.zeros(5))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,32 @@ def test_built_in_programs(family: Family):
     check_program(family.structure, family.draw((2,), seed=0, forbidden=0.1))
 
 
+@pytest.mark.parametrize(
+    ("read", "named"),
+    [
+        (lambda p, alpha, n: alpha[n - 1].sum(-1), "without padding"),
+        (lambda p, alpha, n: alpha[p.length - 2].sum(-1), "the answer is read too early"),
+        (lambda p, alpha, n: alpha[p.length].sum(-1), r"alpha, of shape .* is indexed by p\.length"),
+    ],
+    ids=["the length is not read", "one too early", "one too late"],
+)
+def test_an_answer_read_at_the_wrong_length_is_caught(read: Callable[..., Any], named: str):
+    class Misread(ss.DynamicProgram):
+        event_dim = 2
+        shapes = {"emission": "n c"}
+
+        def inside(self, p, emission):
+            n, c = emission.shape
+            alpha = p.chart(n, c)
+            alpha[0] = emission[0]
+            for i in range(1, n):
+                alpha[i] = alpha[i - 1].sum(0) * emission[i]
+            return read(p, alpha, n)
+
+    with pytest.raises((AssertionError, ss.ProgramError), match=named):
+        check_program(Misread(), torch.randn(2, 4, 3, dtype=torch.float64))
+
+
 def test_draws_by_gradients_are_tested_wherever_they_are_exact():
     class Square(ss.DynamicProgram):
         """Two structures, with the same choice made twice."""
