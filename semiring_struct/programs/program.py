@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from semiring_struct.programs.affine import Affine
 from semiring_struct.programs.recorder import Chart, Recorder
 from semiring_struct.programs.schedule import schedule, term_of
-from semiring_struct.programs.table import Block, Row, Window, outer
+from semiring_struct.programs.table import Block, Row, RowTerm, Window, outer
 
 
 @dataclass(frozen=True)
@@ -180,4 +180,7 @@ def finish(recorder: Recorder, returned: object, default_lengths: tuple[int, ...
         len(recorder.statements),
     )
     recorder.check_lengths(default_lengths, program.bound_shift)
+    if any(least > full for least, full in zip(program.bound_shift, default_lengths, strict=True)):
+        # no instance of this shape is long enough for the answer's cells: all are the empty structure
+        return replace(program, answer=Row(shape, answer.target, (RowTerm((), ()),)))
     return program

@@ -98,6 +98,14 @@ def test_a_length_that_is_too_short_for_any_index_reads_nothing():
     assert ss.log_partition(three, torch.ones(1)) == 0
 
 
+def test_an_answer_that_no_instance_is_long_enough_for_reads_nothing():
+    pairs = structure_of(lambda self, p, x, y: y[p.length - 2] * x[p.length - 1], (1, 1), shapes={"x": "n", "y": "n-1"})
+    for query in (ss.log_partition, ss.max_score, ss.entropy):
+        assert query(pairs, (torch.ones(1), torch.ones(0))) == 0
+    assert not ss.marginals(pairs, (torch.ones(1), torch.ones(0)))[0].any()
+    assert ss.log_partition(pairs, (torch.ones(2), torch.ones(1))) == 2
+
+
 def buffers_hold(program: Program, lengths: tuple[int, ...]) -> None:
     """Every address of every window, from its definition, lies in its buffer."""
     sizes = [torch.Size(s).numel() for s in program.field_shapes] + [program.cells]
