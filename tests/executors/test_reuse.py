@@ -20,6 +20,7 @@ from semiring_struct.executors import Code, Cpu, Eager, Job
 from semiring_struct.executors.cpu import reuse
 from semiring_struct.executors.cpu.encode import encode
 from semiring_struct.executors.matrix import products
+from semiring_struct.executors.operators import flat
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.ops import memory
 from semiring_struct.programs import Program
@@ -134,7 +135,7 @@ def test_an_entry_that_is_read_again_is_found():
 
 def job_of(door: Door, semiring: ss.Semiring) -> Job:
     assert semiring.reduction is not None
-    return Job(door.program, semiring.reduction, [f.reshape(len(f), -1) for f in door.flat], door.lengths, 5)
+    return Job(door.program, semiring.reduction, [flat(f) for f in door.flat], door.lengths, 5)
 
 
 def passes(door: Door, semirings: tuple[ss.Semiring, ...]) -> Iterator[Any]:
