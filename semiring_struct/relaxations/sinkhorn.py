@@ -50,15 +50,9 @@ def sinkhorn(scores: Tensor, temperature: float = 1.0, iterations: int = 20, len
     nothing but the scores. Does not need: an assignment solver, a partition function.
 
     `scores (*batch, n, n)`, `-inf` for a forbidden pair; `lengths (*batch,)`: only the leading block is matched,
-<<<<<<< HEAD
     the rest is 0. Look at `residual`: there is no test of convergence, and the default of 20 iterations is far from the
     limit where the temperature is small beside the scores. Raise `iterations` until it is as small as you need. Where
     no perfect matching is allowed the iteration has no limit, and `residual` stays large.
-=======
-    the rest is 0. Look at `residual`: there is no test of convergence, and 20 iterations end far from the limit where
-    the temperature is small beside the scores. Raise `iterations` until it is as small as you need. Where no perfect
-    matching is allowed the iteration has no limit, and `residual` stays large.
->>>>>>> c006e3c (ops: sums in a fixed order on every device, written once)
     Differentiable through the iterations, to any order. In float64 inside. Cost: `O(iterations n^2)` time and
     `O(n^2 + iterations n)` memory, with or without a gradient.
     Source: Cuturi 2013, sec. 4 [cuturi2013]; Mena et al. 2018, sec. 3 [mena2018].
