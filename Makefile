@@ -3,15 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 ARGS ?=
+WORKERS ?= auto
 
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install $(PIP_FLAGS) -c constraints.txt
+PYTEST := $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: help demo test exhaustive lint clean
+.PHONY: help demo quick test matrix exhaustive lint clean
 
 help:
 	@echo "make demo        train and query a tagger and a parser on Python's own sources (one to two minutes)"
-	@echo "make test        run the test suite"
+	@echo "make quick       ruff, and the core of the test suite (two minutes on two cores)"
+	@echo "make test        run the test suite (ten minutes on two cores)"
+	@echo "make matrix      run its core without numba, in a read-only home, with the oldest dependencies, on another Python"
 	@echo "make exhaustive  run the nightly-sized random comparisons with enumeration"
 	@echo "make lint        ruff and pyright"
 	@echo "make clean       remove $(VENV)"
@@ -19,11 +23,21 @@ help:
 demo: $(VENV)/.demo
 	$(PY) -m examples.python_source $(ARGS)
 
+quick: $(VENV)/.lint
+	$(PY) -m ruff check .
+	$(PY) -m tests.warm
+	$(PYTEST) @tests/core.txt $(ARGS)
+
 test: $(VENV)/.test
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m tests.warm
+	$(PYTEST) $(ARGS)
+
+matrix: $(VENV)/.test
+	$(PY) -m tests.matrix $(ARGS)
 
 exhaustive: $(VENV)/.test
-	$(PY) -m pytest -m exhaustive $(ARGS)
+	$(PY) -m tests.warm
+	$(PYTEST) -m exhaustive $(ARGS)
 
 lint: $(VENV)/.lint
 	$(PY) -m ruff check .

@@ -20,6 +20,11 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A machine that cannot keep compiled code is no error of the library."""
+    config.addinivalue_line("filterwarnings", "default::semiring_struct.errors.CacheWarning")
+
+
 def _state() -> tuple[object, ...]:
     """The process-wide switches that no function of a library may flip."""
     return torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), torch.is_autocast_enabled("cpu")

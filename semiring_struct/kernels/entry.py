@@ -15,6 +15,7 @@ import numba
 
 from semiring_struct.kernels.kept import SETTINGS, Kept, not_kept
 
+PACKAGE = Path(__file__).parents[1]
 IMPORTS = re.compile(r"^\s*from (semiring_struct[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
 
 
@@ -83,6 +84,6 @@ def _read(module: str) -> bytes:
 
 def _file(module: str) -> Path | None:
     """The source of a module of this library."""
-    path = Path(__file__).parents[1].joinpath(*module.split(".")[1:])
+    path = PACKAGE.joinpath(*module.split(".")[1:])
     found = (path.with_suffix(".py"), path / "__init__.py")
     return next((file for file in found if file.is_file()), None)

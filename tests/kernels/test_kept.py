@@ -6,7 +6,6 @@ import ast
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,8 +19,6 @@ numba = pytest.importorskip("numba")
 
 from semiring_struct.errors import CacheWarning  # noqa: E402
 from semiring_struct.kernels import entry, kept  # noqa: E402
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def twice(x):
@@ -211,31 +208,27 @@ def test_a_user_without_a_home(home: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert kept.users() == tmp_path / "x" / "semiring_struct"
 
 
-def test_content_depends_on_text_and_not_on_time(tmp_path: Path):
-    """The same library copied elsewhere, touched, and with one line changed."""
-    ask = (
-        "from semiring_struct.executors.cpu import forward; from semiring_struct.executors.cpu.lanes import passes;"
-        "from semiring_struct.kernels.branching import cpu;"
-        "print(*(f._cache._folder for f in (forward.forward, passes.forward_lanes, cpu.decode)))"
-    )
+def test_content_depends_on_text_and_not_on_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same library copied elsewhere, later, and with a line more here or there."""
 
-    def folders(root: Path) -> list[str]:
-        said = subprocess.run([sys.executable, "-c", ask], cwd=root, env=os.environ | {"PYTHONPATH": str(root)},
-                              capture_output=True, text=True, check=True)  # fmt: skip
-        return said.stdout.split()
+    def contents() -> list[str]:
+        entry._read.cache_clear(), entry._imported.cache_clear()
+        modules = "executors.cpu.forward", "executors.cpu.lanes.passes", "kernels.branching.cpu"
+        return [entry.content(f"semiring_struct.{module}", frozenset()) for module in modules]
 
-    shutil.copytree(ROOT / "semiring_struct", tmp_path / "semiring_struct", copy_function=shutil.copy,
-                    ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
-    before = folders(ROOT)
-    assert folders(tmp_path) == before
-    machine = tmp_path / "semiring_struct/executors/cpu"
-    with (machine / "lanes/tiles.py").open("a") as file:  # compiled with `passes` only
-        file.write("\n")
-    after = folders(tmp_path)
-    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
-    with (machine / "machine.py").open("a") as file:  # not compiled
-        file.write("\n")
-    assert folders(tmp_path) == after
+    before, copy = contents(), tmp_path / "semiring_struct"
+    assert len(set(before)) == 3
+    shutil.copytree(entry.PACKAGE, copy, copy_function=shutil.copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(entry, "PACKAGE", copy)
+    assert contents() == before
+    for changed, same in (("machine.py", [True, True, True]), ("lanes/tiles.py", [True, False, True]),
+                          ("native.py", [False, False, True])):  # fmt: skip
+        with (copy / "executors/cpu" / changed).open("a") as file:
+            file.write("\n")
+        after = contents()
+        assert [a == b for a, b in zip(before, after, strict=True)] == same
+        before = after
+    entry._read.cache_clear(), entry._imported.cache_clear()
 
 
 def test_sources_are_those_compiled_together():
