@@ -30,7 +30,8 @@ class Autoregressive(Structure):
 
     Args:
         step: `step(state, last) -> (scores, state)`: the scores `(rows, v)` of the next symbol, `-inf` forbids, given
-            the symbol written last `(rows)`, -1 at first. Any number of rows; a row must not look at another.
+            the symbol written last `(rows)`, -1 at first. Any number of rows; a row must not look at another. NaN or
+            `+inf` among the scores of a sequence that is still being written raises `ValueError`.
         start: the first state: a tensor or nested tuple or dict of tensors, each with one row per instance, or one row.
         stop: the symbol that ends a sequence, if there is one; else all have full length.
         automaton: keeps to sequences that it accepts. Symbols after which no accepted end can be reached in the symbols
@@ -84,7 +85,9 @@ class Autoregressive(Structure):
         (_, n, v), entries = fields[0].shape, used[0]
         roll = Rollout.begin(self, fields[0], lengths, len(entries) // max(len(lengths), 1))
         for picks in torch.where(entries < 0, v, entries % v).unbind(1):
-            roll = roll.take(picks, *roll.choices())
+            log_probs, roll = roll.choices(roll.log_prob)
+            roll = roll.take(picks, log_probs)
+        roll.refuse_faults()
         fits = (entries < 0) | (entries // v == torch.arange(n, device=entries.device))
         return torch.where(fits.all(1), roll.log_prob, NEG_INF)
 

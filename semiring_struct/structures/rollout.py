@@ -23,6 +23,7 @@ class Rollout:
     `state` is the model's; `last (rows)` the symbol written last, -1 at first; `place (rows)` the automaton's state,
     and `completable` its table; `over (rows)` says which sequences have ended; `log_prob (rows)` float64;
     `written (rows, i)` the symbols so far, -1 past an end. `bias (B, n, v)` are the log-potentials, `lengths (rows)`.
+    `faults (B, i)` says for which instances the model gave NaN or +inf, and where.
     """
 
     model: Autoregressive
@@ -35,6 +36,7 @@ class Rollout:
     over: Tensor
     log_prob: Tensor
     written: Tensor
+    faults: Tensor
 
     @staticmethod
     def begin(model: Autoregressive, bias: Tensor, lengths: Tensor, copies: int = 1) -> Rollout:
@@ -58,29 +60,31 @@ class Rollout:
         return Rollout(
             model, bias, counts, None if automaton is None else automaton.completable(n, stop, bias.device),
             pytree.tree_map(spread, model.start), zeros - 1, zeros, counts == 0, zeros.double(), zeros[:, None][:, :0],
+            torch.zeros((batch, 0), dtype=torch.bool, device=bias.device),
         )  # fmt: skip
 
-    def choices(self) -> tuple[Tensor, Any]:
-        """Log-probabilities of what may follow, `(rows, v + 1)` float64, and the model's next state.
+    def choices(self, key: Tensor) -> tuple[Tensor, Rollout]:
+        """Log-probabilities of what may follow, `(rows, v + 1)` float64, and the prefixes in the model's next state.
 
         The last column is the blank: it alone follows where a sequence has ended. All are `-inf` where nothing may.
+        Nothing follows rows whose `key (rows)` is `-inf`: these are no prefixes, and what the model says there is lost.
         """
         (batch, _, v), rows, i = self.bias.shape, len(self.last), self.written.shape[1]
         scores, state = self.model.step(self.state, self.last)
         if scores.shape != (rows, v):
             raise ShapeError(f"step must return scores of shape (rows, v) = {(rows, v)}; got {tuple(scores.shape)}")
-        # an ended sequence may hold anything in the model's scores, and its gradient stays 0
-        scores = torch.where(self.over[:, None], 0.0, scores)
-        bad = ~(scores.detach() < torch.inf)
-        refuse_where(bad, f"step returned NaN or +inf for symbol {i}; scores are finite, or -inf to forbid one")
-        total = scores.double() + self.bias[:, i].double().repeat(rows // batch, 1)
+        going = ~self.over & (key > NEG_INF)
+        found = ~(scores.detach() < torch.inf).all(1) & going
+        faults = torch.cat([self.faults, found.reshape(rows // max(batch, 1), batch).any(0)[:, None]], 1)
+        total = torch.where(going[:, None], scores.double(), 0.0) + self.bias[:, i].double().repeat(rows // max(batch, 1), 1)
         if self.model.automaton is not None and self.completable is not None:
             later = self.completable[(self.lengths - i - 1).clamp(min=0)]
             total = torch.where(self.model.automaton.allowed(self.place, later, self.model.stop), total, NEG_INF)
-        total = torch.where(self.over[:, None], NEG_INF, log_softmax(total, -1))
-        return torch.cat([total, torch.where(self.over, 0.0, NEG_INF).to(total)[:, None]], 1), state
+        total = torch.where(going[:, None], log_softmax(total, -1), NEG_INF)
+        log_probs = torch.cat([total, torch.where(self.over, 0.0, NEG_INF).to(total)[:, None]], 1)
+        return log_probs, replace(self, state=state, faults=faults)
 
-    def take(self, picks: Tensor, log_probs: Tensor, state: Any) -> Rollout:
+    def take(self, picks: Tensor, log_probs: Tensor) -> Rollout:
         """The prefixes with one choice more: `picks (rows)` are columns of `choices`."""
         i, v = self.written.shape[1], self.bias.shape[2]
         blank, place = picks == v, self.place
@@ -91,7 +95,7 @@ class Rollout:
             moves, _ = self.model.automaton.tables(place.device)
             place = torch.where(blank, place, moves[place, picks.clamp(max=v - 1)].clamp(min=0))
         return replace(
-            self, state=state, last=torch.where(blank, self.last, picks), place=place, over=over,
+            self, last=torch.where(blank, self.last, picks), place=place, over=over,
             log_prob=self.log_prob + log_probs.gather(1, picks[:, None]).squeeze(1),
             written=torch.cat([self.written, torch.where(blank, -1, picks)[:, None]], 1),
         )  # fmt: skip
@@ -112,3 +116,11 @@ class Rollout:
         """The entries of `(n, v)` that the sequences use, `(rows, n)`, -1 for none."""
         steps = torch.arange(self.written.shape[1], device=self.last.device)
         return torch.where(self.written < 0, -1, steps * self.bias.shape[2] + self.written)
+
+    def refuse_faults(self) -> None:
+        """Raise `ValueError` naming the first instance and position at which the model gave NaN or +inf.
+
+        Once for all steps, as each check waits for the device.
+        """
+        what = "Autoregressive: step returned NaN or +inf; scores are finite, or -inf for a symbol that may not follow"
+        refuse_where(self.faults, f"{what}; indices are [instance, position]")

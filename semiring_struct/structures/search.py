@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -30,8 +29,9 @@ class Noise:
 def follow(roll: Rollout, keys: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Every row takes the choice of the largest key: whether it came to an end `(rows)`, and entries `(rows, n)`."""
     for _ in range(roll.bias.shape[1]):
-        log_probs, state = roll.choices()
-        roll = roll.take(keys(log_probs).argmax(-1), log_probs, state)
+        log_probs, roll = roll.choices(roll.log_prob)
+        roll = roll.take(keys(log_probs).argmax(-1), log_probs)
+    roll.refuse_faults()
     return roll.log_prob > NEG_INF, roll.used
 
 
@@ -46,12 +46,12 @@ def search(
     batch = len(start)
     key = torch.cat([start, start.new_full(((k - 1) * batch,), NEG_INF)])
     for _ in range(roll.bias.shape[1]):
-        log_probs, state = roll.choices()
+        log_probs, roll = roll.choices(key)
         ranked = torch.where(key[:, None] == NEG_INF, NEG_INF, rank(roll.log_prob[:, None] + log_probs, key))
         width = ranked.shape[1]
         best = ranked.reshape(k, batch, width).transpose(0, 1).flatten(1).topk(k, dim=1)
         key, index = best.values.T.flatten(), best.indices.T
         parent = (index // width * batch + torch.arange(batch, device=key.device)).flatten()
-        roll = replace(roll, state=state).rows(parent)
-        roll = roll.take((index % width).flatten(), log_probs[parent], roll.state)
+        roll = roll.rows(parent).take((index % width).flatten(), log_probs[parent])
+    roll.refuse_faults()
     return key, torch.where(key[:, None] == NEG_INF, -1, roll.used)

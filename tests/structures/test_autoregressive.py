@@ -360,27 +360,6 @@ def test_wrong_settings_are_refused():
             model(0, False).from_labels(torch.tensor([bad]), phi[:1])
 
 
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-@pytest.mark.parametrize(
-    "query",
-    [
-        lambda model, phi: ss.log_prob(model, phi, torch.tensor([0, 1, 3])),
-        lambda model, phi: ss.beam_search(model, phi, 2),
-        ss.greedy,
-        ss.sample,
-        lambda model, phi: ss.sample_without_replacement(model, phi, 2),
-    ],
-    ids=["log_prob", "beam_search", "greedy", "sample", "sample_without_replacement"],
-)
-def test_nan_from_the_step_is_refused_by_name(query, bad):
-    def step(state, last):
-        scores = torch.zeros(len(last), 4)
-        return scores.index_fill(1, torch.tensor(2), bad), state
-
-    with pytest.raises(ValueError, match=r"step returned NaN or \+inf for symbol 0"):
-        query(ss.Autoregressive(step), torch.zeros(3, 4))
-
-
 def test_what_a_step_says_of_sequences_that_have_ended_does_not_matter():
     def step(state, last):
         scores = torch.zeros(len(last), 4)

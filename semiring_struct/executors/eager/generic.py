@@ -22,8 +22,7 @@ from semiring_struct.semirings import Semiring
 def total(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
     """The answer's element: `fields (batch, *event)` lifted here -> `(s, batch, *out)`."""
     for name, f in zip(program.field_names, fields, strict=True):
-        bad = ~(f.detach() < torch.inf)
-        refuse_where(bad, not_finite(name), NotFiniteError)
+        refuse_where(~(f.detach() < torch.inf), not_finite(name), NotFiniteError)
     lifted = [semiring.lift(f) for f in fields]
     # made from all fields, as under `vmap` only what is mapped can take what is
     blank = sum((torch.zeros_like(f.flatten(1).sum(1)) for f in fields), torch.zeros((), device=lengths.device))
