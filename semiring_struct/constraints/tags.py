@@ -103,7 +103,7 @@ def _rules(
             f"{scheme}: no string of {list(tags)} that follows the rules holds {', '.join(lost)}; add the tags that "
             "begin and end their spans, leave these out, or take the scheme they are written in"
         )
-    return TagRules(torch.tensor(start), torch.tensor(table), torch.tensor(end))
+    return TagRules(*(torch.tensor(x, device="cpu") for x in (start, table, end)))
 
 
 def _reached(begin: list[bool], table: list[list[bool]]) -> set[int]:

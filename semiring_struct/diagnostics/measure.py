@@ -56,7 +56,7 @@ def distribution_of(structure: Structure, phi: Any, lengths: Any = None) -> Any:
 
 def truth(problem: Problem, parameters: Sequence[Tensor], reference: Callable[[Any, Cost], Tensor] = exact) -> Tensor:
     """The exact values and gradients, `(entries,)` float64; by enumeration, or the program for an `AdditiveCost`."""
-    return estimates(lambda d, c, _: reference(d, c), problem, parameters, 1, torch.Generator())[0]
+    return estimates(lambda d, c, _: reference(d, c), problem, parameters, 1, torch.Generator("cpu"))[0]
 
 
 def measure(

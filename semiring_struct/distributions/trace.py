@@ -100,7 +100,7 @@ class TraceDistribution(Distribution):
         blank = self.log_rates.new_zeros(self.log_rates.shape[len(self._batch_shape) :])
         one = None if lengths is None or not len(lengths) else lengths[0]
         traces = self.algorithm.enumerate_traces(blank, lengths=one).traces
-        traces = traces.reshape(len(traces), *[1] * len(self._batch_shape), -1)
+        traces = traces.reshape(len(traces), *[1] * len(self._batch_shape), traces.shape[-1])
         return traces.expand(len(traces), *self._batch_shape, -1) if expand else traces
 
     def entropy(self) -> Tensor:

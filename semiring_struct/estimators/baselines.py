@@ -90,8 +90,8 @@ class MovingAverage(nn.Module, Baseline):
         if not 0 <= decay < 1:
             raise ValueError(f"MovingAverage needs a decay of at least 0 and below 1; got {decay}")
         self.decay = decay
-        self.register_buffer("total", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("total", torch.zeros((), dtype=torch.float64, device="cpu"))
+        self.register_buffer("weight", torch.zeros((), dtype=torch.float64, device="cpu"))
 
     def value(self, draws: Draws) -> Tensor:
         """The average before this call, one number; afterwards this call's costs are part of it."""

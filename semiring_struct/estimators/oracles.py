@@ -201,7 +201,8 @@ def _product(distribution: Independent, who: str) -> Tensor:
     choice = torch.cartesian_prod(*axes).reshape(
         size**parts, *[1] * len(distribution.batch_shape), parts, *[1] * len(rest)
     )
-    return flat.gather(0, choice.expand(-1, *flat.shape[1:])).reshape(-1, *distribution.batch_shape, *shape, *rest)
+    found = flat.gather(0, choice.expand(-1, *flat.shape[1:]))
+    return found.reshape(size**parts, *distribution.batch_shape, *shape, *rest)
 
 
 def name_of(distribution: Any) -> str:

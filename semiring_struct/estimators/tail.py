@@ -74,8 +74,8 @@ def _outside(distribution: Any, head: Listed, samples: int, generator: torch.Gen
 
 def _among(drawn: Any, head: Listed, batch: int) -> Tensor:
     """Which of the events `(j, samples, *batch, ...)` are in the head `(k, *batch, ...)`: `(j, samples, *batch)`."""
-    same = torch.ones((), dtype=torch.bool)
+    same = torch.ones((), dtype=torch.bool, device=head.valid.device)
     for mine, theirs in zip(fields_of(drawn), fields_of(head.events), strict=True):
         equal = mine.unsqueeze(2) == theirs
-        same = same.to(equal.device) & (equal.flatten(3 + batch).all(-1) if equal.dim() > 3 + batch else equal)
+        same = same & (equal.flatten(3 + batch).all(-1) if equal.dim() > 3 + batch else equal)
     return (same & head.valid).any(2)

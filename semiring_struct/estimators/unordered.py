@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ def _completion(log_probs: Tensor) -> Tensor:
     device = log_probs.device
     numbers = torch.arange(1 << k, device=device)
     has = (numbers[:, None] >> torch.arange(k, device=device)) & 1 == 1
-    flat = log_probs.reshape(k, -1)
+    flat = log_probs.reshape(k, math.prod(batch))
     outside = (1 - flat.exp().sum(0)).clamp_min(0.0).log()
     left = logsumexp(torch.cat([torch.where(has[:, :, None], NEG_INF, flat), outside.expand(1 << k, 1, -1)], 1), 1)
     onward = torch.full((1 << k, flat.shape[1]), NEG_INF, dtype=flat.dtype, device=device)

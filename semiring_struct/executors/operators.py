@@ -81,7 +81,9 @@ def job_of(fields: list[Tensor], lengths: Tensor, source: str, full: list[int], 
 def flat(field: Tensor) -> Tensor:
     """`(batch, size)`, unit stride within an instance; a field shared by the batch stays shared."""
     out = field.detach().reshape(field.shape[0], math.prod(field.shape[1:]))
-    return out if out.stride(-1) == 1 or out.shape[-1] <= 1 else out.contiguous()
+    if out.stride(-1) == 1 or out.shape[-1] <= 1:
+        return out
+    return out.contiguous() if out.numel() else out.new_empty(out.shape)  # without entries any strides are contiguous
 
 
 def program_for(source: str, shapes: Sequence[tuple[int, ...]], full: Sequence[int]) -> Program:

@@ -87,7 +87,7 @@ def _flat(paths: Paths, fields: list[Tensor]) -> list[Tensor]:
 
 def _listed(code: Code) -> list[Tensor]:
     """Slots and values of every field in turn; a field that writes nothing has none."""
-    nothing = torch.zeros((0, 0), dtype=torch.int64)
+    nothing = torch.zeros((0, 0), dtype=torch.int64, device="cpu")
     return [x for pair in code.fields for x in (pair or (nothing, nothing))]
 
 

@@ -87,7 +87,7 @@ def _renewed(factors: Sequence[str], tables: Sequence[Tensor], messages: Message
     for edge, old in messages.items():
         i, x = edge
         table = _reweighted(factors, tables[i], messages, i, [y for y in factors[i] if y != x])
-        rows = table.movedim(1 + factors[i].index(x), 1).reshape(*old.shape, -1)
+        rows = table.movedim(1 + factors[i].index(x), 1).unsqueeze(-1).flatten(2)
         fresh = log_softmax(logsumexp(rows, -1), -1)
         new[edge] = logaddexp(fresh + math.log1p(-damping), old + math.log(damping)) if damping else fresh
     return new
@@ -121,7 +121,8 @@ def _belief(factors: Sequence[str], table: Tensor, messages: Messages, i: int) -
 
 def _bethe(factors: Sequence[str], tables: Sequence[Tensor], beliefs: Sequence[Tensor], messages: Messages) -> Tensor:
     """`(batch,)`: expected scores and entropies of all factors, less what variables in several factors count twice."""
-    total, feasible = 0.0, True
+    total = tables[0].new_zeros(len(tables[0]))
+    feasible = torch.ones_like(total, dtype=torch.bool)
     for table, belief in zip(tables, beliefs, strict=True):
         feasible = feasible & (belief > NEG_INF).any(-1)
         total = total + _mean(belief, table.flatten(1)) + _entropy(belief)
@@ -129,7 +130,7 @@ def _bethe(factors: Sequence[str], tables: Sequence[Tensor], beliefs: Sequence[T
         told = _incoming(factors, messages, x)
         if told is not None:
             total = total - (sum(x in f for f in factors) - 1) * _entropy(log_softmax(told, -1))
-    return torch.where(torch.as_tensor(feasible), torch.as_tensor(total), NEG_INF)
+    return torch.where(feasible, total, NEG_INF)
 
 
 def _mean(log_p: Tensor, values: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def _batch_dims(lengths: Any, alone: Door, lead: tuple[int, ...]) -> int:
             shape = shape[:-1]
         elif len(shape) == len(alone.batch) + 1 and shape[-1] == n:
             if len(lead) >= len(shape) and fit(shape, lead):
-                if not torch.compiler.is_compiling() and not known_all((x := torch.as_tensor(x)) == x.clamp(0, 1)):
+                if not torch.compiler.is_compiling() and not known_all(_flags(x)):
                     return len(shape)
                 raise ShapeError(
                     f"{type(alone.structure).__name__}: lengths {shape} may be those of the batch {lead}, or a mask of "
@@ -101,3 +101,9 @@ def _batch_dims(lengths: Any, alone: Door, lead: tuple[int, ...]) -> int:
             shape = shape[:-1]
         most = max(most, len(shape))
     return most
+
+
+def _flags(x: Any) -> Tensor:
+    """Which of some integers are 0 or 1."""
+    whole = x if isinstance(x, Tensor) else torch.as_tensor(x, device="cpu")
+    return (whole == 0) | (whole == 1)

@@ -92,7 +92,7 @@ def _start(door: Door, start: SparseMAP, allowed: Tensor) -> tuple[Tensor, Tenso
     fields = door.event(start.events, "start: events")
     lead = (start.weights.shape[0],)
     atoms = _flat([e.detach().double() for e in fields], door, lead).transpose(0, 1)
-    weights = start.weights.detach().double().reshape(*lead, -1).T
+    weights = start.weights.detach().double().reshape(*lead, math.prod(door.batch)).T
     return atoms, torch.where((atoms.bool() & ~allowed[:, None]).any(-1), 0.0, weights)
 
 

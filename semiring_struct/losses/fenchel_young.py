@@ -13,6 +13,7 @@ from torch import Tensor
 from semiring_struct.inference import evaluate
 from semiring_struct.inference.decode import event_score
 from semiring_struct.inference.door import open_door
+from semiring_struct.inference.fields import fields_of
 from semiring_struct.inference.projection import project
 from semiring_struct.losses.target import with_target
 from semiring_struct.semirings import Semiring
@@ -44,7 +45,7 @@ class SemiringMaximum(Maximum):
 
     def regularizer(self, structure: Structure, log_potentials: Any, event: Any) -> Tensor:
         """0."""
-        return torch.zeros(())
+        return torch.zeros((), device=fields_of(log_potentials)[0].device)
 
 
 @final

@@ -46,9 +46,10 @@ def known_all(flags: Tensor) -> bool:
 def _first(flags: Tensor) -> Tensor:
     """Index and shape of the first True entry, `(1, 2, dims)`; `(0, 2, dims)` where there is none."""
     if not bool(flags.any()):
-        return torch.empty((0, 2, flags.dim()), dtype=torch.int64)
+        return torch.empty((0, 2, flags.dim()), dtype=torch.int64, device="cpu")
     index = torch.unravel_index(flags.flatten().int().argmax(), flags.shape) if flags.dim() else ()
-    return torch.tensor([[[int(i) for i in index], list(flags.shape)]], dtype=torch.int64).reshape(1, 2, flags.dim())
+    found = [[int(i) for i in index], list(flags.shape)]
+    return torch.tensor([found], dtype=torch.int64, device="cpu").reshape(1, 2, flags.dim())
 
 
 @operator("all")

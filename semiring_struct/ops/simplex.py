@@ -23,6 +23,8 @@ def sparsemax(x: Tensor, dim: int) -> Tensor:
     Bias: a soft choice; sparse, and the argmax as `x` is scaled up. Needs: the scores of all options.
     Cost: a sort along `dim`. Source: Martins & Astudillo 2016, algorithm 1 [martins2016].
     """
+    if not x.shape[dim]:
+        return x
     z, empty = _centred(x, dim)
     ranked, rank = _ranked(z, dim)
     mass = running_sum(ranked, dim)
@@ -56,7 +58,7 @@ def entmax(x: Tensor, alpha: float | Tensor, dim: int) -> Tensor:
     return (
         _entmax_sorted(x, dim)
         if alpha == 1.5
-        else _entmax_bisected(x, torch.as_tensor(alpha, dtype=torch.float64), dim)
+        else _entmax_bisected(x, torch.as_tensor(alpha, dtype=torch.float64, device=x.device), dim)
     )
 
 

@@ -32,7 +32,7 @@ def finite_difference(relaxation: Callable[[Any, Any], Any], step: float = 1e-3)
                 return _fields(_mean(relaxation(structure, _like(log_potentials, moved))))
 
         def pullback(grads: Sequence[Tensor]) -> Sequence[Tensor]:
-            largest = torch.stack([g.abs().amax() for g in grads]).amax()
+            largest = torch.stack([g.abs().amax() if g.numel() else g.new_zeros(()) for g in grads]).amax()
             eps = step / torch.where(largest > 0, largest, 1.0)
             above, below = (run([f + side * g for f, g in zip(fields, grads, strict=True)]) for side in (eps, -eps))
             return [(a - b) / (2 * eps) for a, b in zip(above, below, strict=True)]

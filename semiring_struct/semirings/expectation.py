@@ -24,7 +24,8 @@ def _load_forward_mode() -> None:
     """Make torch load its forward-mode rules now, once: loading them warns of torch's own use of torch.jit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.func.jvp(torch.neg, (torch.zeros(()),), (torch.zeros(()),))
+        zero = torch.zeros((), device="cpu")
+        torch.func.jvp(torch.neg, (zero,), (zero,))
 
 
 def _jvp(

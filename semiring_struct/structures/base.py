@@ -73,8 +73,8 @@ class Structure(Natives, Settings, ABC):
         return None
 
     def code_on(self, sizes: dict[str, int], device: torch.device) -> LabelCode | None:
-        """`label_code`, made on a device, so that nothing as large as the potentials is sent there."""
-        if device.type == "cpu" or torch.compiler.is_compiling():
+        """`label_code`, made on a device, whatever the default one is, so that nothing so large is sent there."""
+        if torch.compiler.is_compiling() or torch.get_default_device() == device:
             return self.label_code(sizes)
         with device:
             return self.label_code(sizes)

@@ -53,7 +53,7 @@ def integers(what: str, given: Any) -> Tensor:
         if not isinstance(given, (int, list, np.ndarray, np.integer, np.bool_)):
             raise TypeError(f"{what} must be integers, as a tensor, an array or a list; got {type(given).__name__}")
         try:
-            out = torch.as_tensor(given)
+            out = torch.as_tensor(given, device="cpu")
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"{what} must be integers, in lists of one size; {error}") from None
         out = out if out.numel() else out.to(torch.int64)

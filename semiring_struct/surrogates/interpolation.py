@@ -74,7 +74,7 @@ def _noisy(
         return [f + e.to(f.dtype) for e, f in zip(given, door.fields, strict=True)]
     fields = [f.detach() for f in door.fields]
     best = door.unpack(argmax(structure, door.pack(fields), lengths=lengths), "best")
-    counts = [b.reshape(*door.batch, -1).sum(-1) for b in best]
+    counts = [b.sum(list(range(len(door.batch), b.dim()))) for b in best]
     used = sum(counts[1:], counts[0])
     laws = [noise.fitted(used.reshape(*used.shape, *[1] * (f.dim() - len(door.batch)))) for f in fields]
     return [law.draw(f, generator=generator) for law, f in zip(laws, fields, strict=True)]

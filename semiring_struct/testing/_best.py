@@ -35,7 +35,7 @@ def check_topk_of(case: Case, k: int) -> None:
     """The k best against all scores sorted; blanks past the number of structures."""
     query = f"topk with k={k}"
     scores, events, valid = inference.topk(case.structure, case.potentials, k, lengths=case.lengths)
-    blank = torch.full((k, case.parts.instances), NEG_INF, dtype=torch.float64)
+    blank = torch.full((k, case.parts.instances), NEG_INF, dtype=torch.float64, device="cpu")
     expected = torch.cat([case.scores, blank]).sort(0, descending=True).values[:k]
     close(f"{query}: scores", scores, case.batched(expected), EXACT)
     real = expected > NEG_INF
@@ -61,7 +61,7 @@ def require_distinct(query: str, case: Case, place: Tensor, real: Tensor) -> Non
 def check_ties(case: Case) -> None:
     """All scores alike, and small whole numbers: still whole events, all distinct."""
     allowed = case.phi > NEG_INF
-    whole = torch.randint(0, 2, case.phi.shape, generator=case.generator).double()
+    whole = torch.randint(0, 2, case.phi.shape, generator=case.generator, device="cpu").double()
     for phi in (torch.zeros_like(case.phi), whole):
         tied = case.with_phi(torch.where(allowed, phi, NEG_INF))
         check_best(tied)

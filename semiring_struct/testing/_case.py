@@ -83,13 +83,13 @@ class Case:
     @cached_property
     def event_probabilities(self) -> Tensor:
         """`(s, instances)`: the probability of each event, all of it on the first where derivations share one."""
-        order = torch.arange(len(self.event_codes)).unsqueeze(-1).expand_as(self.event_codes)
+        order = torch.arange(len(self.event_codes), device="cpu").unsqueeze(-1).expand_as(self.event_codes)
         first = self.find(self.parts.fields(self.truth.events)) if self.repeats else order
         found = self.truth.probabilities(self.phi)
         return torch.zeros_like(found).scatter_add_(0, torch.where(first < 0, order, first), found)
 
     def noise(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator, dtype=torch.float64)
+        return torch.randn(*shape, generator=self.generator, dtype=torch.float64, device="cpu")
 
     def with_phi(self, phi: Tensor) -> Case:
         return replace(self, phi=phi)

@@ -63,7 +63,7 @@ def check_distinct(case: Case, draws: int) -> None:
             case.structure, case.potentials, k, lengths=case.lengths, generator=case.generator
         )
         real = found.valid.reshape(k, -1)
-        expected = torch.arange(k).unsqueeze(1) < case.counts
+        expected = torch.arange(k, device="cpu").unsqueeze(1) < case.counts
         require(torch.equal(real, expected), query, "valid does not mark min(k, number of structures) draws")
         place = case.find(found.events)
         require((place[real] >= 0).all(), query, "drew something that is no event of finite score")

@@ -74,7 +74,7 @@ def check_fast_paths(structure: Any, parts: Parts, phi: Tensor) -> None:
 
 def check_orders(structure: Any, parts: Parts, phi: Tensor, semiring: Semiring) -> None:
     """Value, gradient and Hessian times a vector: reverse without a tape against autograd's tape."""
-    weights = torch.randn(phi.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = torch.randn(phi.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu")
     found = []
     for how in (semiring, Plain(semiring)):
         leaf = phi.clone().requires_grad_()
@@ -127,7 +127,7 @@ def check_draws(structure: Any, parts: Parts, phi: Tensor, draws: int = 1000) ->
     code = codes(phi.shape[-1])
     listed = code(parts.flat(events))
     log_probs = inference.score(structure, fields, events) - inference.log_partition(structure, fields)
-    real = torch.arange(len(listed)).unsqueeze(1) < inference.count(structure, fields)
+    real = torch.arange(len(listed), device="cpu").unsqueeze(1) < inference.count(structure, fields)
     exact = torch.where(real, log_probs, NEG_INF).exp()
     first = (listed.unsqueeze(1) == listed).to(torch.uint8).argmax(0)  # derivations that share an event share a cell
     exact = torch.zeros_like(exact).scatter_add_(0, first, exact)

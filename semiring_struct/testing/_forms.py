@@ -52,7 +52,7 @@ def check_unsupported(case: Case) -> None:
 def check_batch_dims(case: Case) -> None:
     """No batch dim, one, and three give the same answers."""
     count = case.parts.instances
-    everyone = torch.arange(count)
+    everyone = torch.arange(count, device="cpu")
     usual = answers(case.structure, *look(case.select(everyone)))
     shaped = answers(case.structure, *look(case.select(everyone, (1, count, 1))))
     for name, tensors in usual.items():
@@ -76,7 +76,8 @@ def check_masks(case: Case, sizes: tuple[int, ...]) -> None:
     if case.lengths is None:
         return
     sides = case.lengths if isinstance(case.lengths, tuple) else (case.lengths,)
-    masks = tuple(torch.arange(size) < side.unsqueeze(-1) for size, side in zip(sizes, sides, strict=True))
+    pairs = zip(sizes, sides, strict=True)
+    masks = tuple(torch.arange(size, device="cpu") < side.unsqueeze(-1) for size, side in pairs)
     by_mask = answers(case.structure, case.potentials, masks if isinstance(case.lengths, tuple) else masks[0])
     for name, tensors in answers(case.structure, *look(case)).items():
         for one, other in zip(tensors, by_mask[name], strict=True):
@@ -118,7 +119,8 @@ def check_semirings(case: Case) -> None:
     close("evaluate(CountingSemiring)", read(semirings.CountingSemiring()), case.batched(case.counts.double()), 0.0)
     feasible = read(semirings.BooleanSemiring())
     require(torch.equal(feasible, case.batched(case.feasible)), "evaluate(BooleanSemiring)", "wrong")
-    ranked = torch.cat([case.scores, torch.full((3, case.parts.instances), NEG_INF)]).sort(0, descending=True).values
+    blanks = torch.full((3, case.parts.instances), NEG_INF, device="cpu")
+    ranked = torch.cat([case.scores, blanks]).sort(0, descending=True).values
     close("evaluate(KBestSemiring(3))", read(semirings.KBestSemiring(3)), case.batched(ranked[:3]), 1e-10)
     close("evaluate(EntropySemiring)", read(semirings.EntropySemiring()), case.batched(truth.entropy(phi)), 1e-9)
     warm = case.batched(truth.log_partition(phi / 0.5)) * 0.5

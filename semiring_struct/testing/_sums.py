@@ -82,7 +82,7 @@ def check_log_prob(case: Case) -> None:
     events, known = case.truth.events, case.truth.log_probabilities(case.phi)
     rows = torch.cat([events, near_misses(events)])
     codes = case.code(rows)
-    expected = torch.full(codes.shape, NEG_INF, dtype=torch.float64)
+    expected = torch.full(codes.shape, NEG_INF, dtype=torch.float64, device="cpu")
     for event_codes, log_prob in zip(case.event_codes, known, strict=True):
         expected = torch.where(codes == event_codes, log_prob, expected)
     potentials, lengths = case.spread(len(rows))
@@ -111,7 +111,7 @@ def member_codes(case: Case) -> list[tuple[Tensor, Tensor]]:
 def near_misses(events: Tensor) -> Tensor:
     """Rows like events that mostly are none: nothing, everything, a part too many or too few, sums, averages."""
     if not events.numel():
-        return torch.zeros(1, *events.shape[1:], dtype=torch.float64)
+        return torch.zeros(1, *events.shape[1:], dtype=torch.float64, device="cpu")
     first, last = events[0], events[-1]
     parts = first.shape[-1]
     flipped = []

@@ -44,8 +44,8 @@ class Truth:
         ]
         most = max((len(row) for row in rows), default=0)
         width = sum(shape.numel() for shape in parts.shapes)
-        events = torch.zeros(most, len(rows), width, dtype=torch.float64)
-        listed = torch.zeros(most, len(rows), dtype=torch.bool)
+        events = torch.zeros(most, len(rows), width, dtype=torch.float64, device="cpu")
+        listed = torch.zeros(most, len(rows), dtype=torch.bool, device="cpu")
         for b, row in enumerate(rows):
             events[: len(row), b] = row
             listed[: len(row), b] = True
@@ -99,5 +99,5 @@ class Truth:
 def codes(parts: int, seed: int = 0) -> Callable[[Tensor], Tensor]:
     """A map from 0/1 or count rows `(..., parts)` to numbers, exact in float64, that tells different rows apart."""
     generator = torch.Generator().manual_seed(seed)
-    weights = torch.randint(1, 2**45, (parts,), generator=generator).double()
+    weights = torch.randint(1, 2**45, (parts,), generator=generator, device="cpu").double()
     return lambda rows: (rows.double() * weights).sum(-1)

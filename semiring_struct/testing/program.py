@@ -60,13 +60,13 @@ def check_values(structure: Any, program: Program, fields: Fields) -> None:
     rows = [field.flatten(1) for field in open_door(structure, fields).flat]
     lengths = list(itertools.product(*(range(n + 1) for n in program.default_lengths)))
     for where in lengths:
-        expected = torch.zeros(2, len(rows[0]), dtype=torch.float64)
+        expected = torch.zeros(2, len(rows[0]), dtype=torch.float64, device="cpu")
         for b, (kind, add) in itertools.product(range(len(rows[0])), enumerate((log_add, best))):
             machine = ScalarMachine(program, [row[b].tolist() for row in rows], add)
             expected[kind, b] = machine.run(where)
             if where == program.default_lengths:
                 check_cost(program, machine.tally)
-        sides = tuple(torch.full((len(rows[0]),), n) for n in where)
+        sides = tuple(torch.full((len(rows[0]),), n, device="cpu") for n in where)
         given = _lengths(sides)
         for name, semiring, kind in (
             ("generic log", Plain(LogSemiring()), 0),
@@ -97,7 +97,7 @@ def check_padding(structure: Any, parts: Parts, phi: Tensor) -> None:
             dims = zip(field.shape[1:], sizes, kept, strict=True)
             cut.append(field[(slice(None), *(slice(want if have == size else have) for have, size, want in dims))])
         alone = parts.rebuild(cut)
-        given = _lengths(tuple(torch.full((parts.instances,), n) for n in where))
+        given = _lengths(tuple(torch.full((parts.instances,), n, device=fields[0].device) for n in where))
         found = inference.log_partition(structure, parts.rebuild(fields), lengths=given)
         name = f"log_partition at length {where} beside that of the instance without padding"
         close(name, found, inference.log_partition(structure, alone), 1e-10)

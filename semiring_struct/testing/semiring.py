@@ -41,21 +41,21 @@ def _same(law: str, actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -
 
 
 def _log_weights(generator: torch.Generator) -> Tensor:
-    fixed = torch.tensor([_NEG_INF, 0.0, 0.0, 1.0, -1.0, -300.0, 300.0], dtype=torch.float64)
-    return torch.cat([fixed, torch.randn(5, generator=generator, dtype=torch.float64)])
+    fixed = torch.tensor([_NEG_INF, 0.0, 0.0, 1.0, -1.0, -300.0, 300.0], dtype=torch.float64, device="cpu")
+    return torch.cat([fixed, torch.randn(5, generator=generator, dtype=torch.float64, device="cpu")])
 
 
 def _elements(semiring: Semiring, generator: torch.Generator) -> Tensor:
     """A pool `(s, n)`: lifted log-weights, then random sums and products of them, then products of those."""
     pool = semiring.lift(_log_weights(generator))
     for op in (semiring.add, semiring.mul, semiring.add):
-        left, right = torch.randint(pool.shape[1], (2, 4), generator=generator)
+        left, right = torch.randint(pool.shape[1], (2, 4), generator=generator, device="cpu")
         pool = torch.cat([pool, op(pool[:, left], pool[:, right])], 1)
     return pool
 
 
 def _check_shapes(semiring: Semiring) -> None:
-    like = torch.zeros(2, 3, dtype=torch.float64)
+    like = torch.zeros(2, 3, dtype=torch.float64, device="cpu")
     one, zero = semiring.one(like), semiring.zero(like)
     for name, element in (("one", one), ("zero", zero)):
         if element.shape[1:] != (2, 3):
@@ -72,9 +72,9 @@ def _check_laws(semiring: Semiring, generator: torch.Generator) -> None:
     add, mul = semiring.add, semiring.mul
     pool = _elements(semiring, generator)
     before = pool.clone()
-    index = torch.arange(pool.shape[1])
+    index = torch.arange(pool.shape[1], device="cpu")
     a, b, c = (pool[:, i] for i in torch.cartesian_prod(index, index, index).unbind(-1))
-    like = torch.zeros(pool.shape[1], dtype=torch.float64)
+    like = torch.zeros(pool.shape[1], dtype=torch.float64, device="cpu")
     zero = semiring.zero(like)
     _same("a ⊕ b = b ⊕ a", add(a, b), add(b, a))
     _same("a ⊗ b = b ⊗ a", mul(a, b), mul(b, a))
@@ -87,7 +87,7 @@ def _check_laws(semiring: Semiring, generator: torch.Generator) -> None:
         _same("(a ⊕ b) ⊕ c = a ⊕ (b ⊕ c)", left, right)
     elif torch.allclose(left, right, rtol=1e-6, atol=1e-6):
         raise AssertionError("the semiring says that ⊕ is not associative, but no sample shows it.")
-    top = semiring.lift(torch.full((1,), _INF, dtype=torch.float64))
+    top = semiring.lift(torch.full((1,), _INF, dtype=torch.float64, device="cpu"))
     if not _has_nan(add(top, semiring.zero(like[:1]))) and not _has_nan(mul(top, semiring.one(like[:1]))):
         _neutral(semiring, top)
     _same("operations leave their inputs alone", pool, before)
@@ -98,7 +98,7 @@ def _has_nan(x: Tensor) -> bool:
 
 
 def _neutral(semiring: Semiring, pool: Tensor) -> None:
-    like = torch.zeros(pool.shape[1], dtype=torch.float64)
+    like = torch.zeros(pool.shape[1], dtype=torch.float64, device="cpu")
     _same("a ⊕ zero = a", semiring.add(pool, semiring.zero(like)), pool)
     _same("zero ⊕ a = a", semiring.add(semiring.zero(like), pool), pool)
     _same("a ⊗ one = a", semiring.mul(pool, semiring.one(like)), pool)
@@ -106,7 +106,7 @@ def _neutral(semiring: Semiring, pool: Tensor) -> None:
 
 def _check_sum(semiring: Semiring, generator: torch.Generator) -> None:
     pool = _elements(semiring, generator)
-    x = pool[:, torch.randint(pool.shape[1], (5, 4, 3), generator=generator)]
+    x = pool[:, torch.randint(pool.shape[1], (5, 4, 3), generator=generator, device="cpu")]
     before = x.clone()
     total = semiring.sum(x, -1)
     _same("sum over one term is that term", semiring.sum(x[..., :1], -1), x[..., 0])
@@ -126,10 +126,10 @@ def _centre(x: Tensor) -> Tensor:
 
 
 def _check_reduction(semiring: Semiring, reduction: Reduction, generator: torch.Generator) -> None:
-    x = 2 * torch.randn(40, 5, generator=generator, dtype=torch.float64)
+    x = 2 * torch.randn(40, 5, generator=generator, dtype=torch.float64, device="cpu")
     x[:10, 0], x[:5, 2], x[-1] = _NEG_INF, _NEG_INF, _NEG_INF
     x = _centre(x)
-    tied = torch.zeros(3, 5, dtype=torch.float64)
+    tied = torch.zeros(3, 5, dtype=torch.float64, device="cpu")
     tied[1, 1:3], tied[2, 1:] = -0.5, _NEG_INF
     both = torch.cat([x, tied])
     _same("reduction.value = sum", reduction.value(both), semiring.read(semiring.sum(semiring.lift(both), -1)))
@@ -137,7 +137,7 @@ def _check_reduction(semiring: Semiring, reduction: Reduction, generator: torch.
     if not bool((weights >= 0).all()) or bool(((both == _NEG_INF) & (weights != 0)).any()):
         raise AssertionError("reduction.weights must be at least 0 everywhere, and 0 at -inf.")
     _same("weights sum to 1, or 0 where all are -inf", weights.sum(-1), (both > _NEG_INF).any(-1).to(x.dtype))
-    tangent = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    tangent = torch.randn(x.shape, generator=generator, dtype=x.dtype, device="cpu")
     _check_slope(reduction, x, tangent)
     if reduction.noisy:
         _check_noise(reduction, x, tangent, generator)

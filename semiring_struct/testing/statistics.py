@@ -19,7 +19,8 @@ def chi_square_survival(statistic: Tensor, freedom: Tensor) -> Tensor:
 
 def gamma_two_sided(total: float, shape: float) -> float:
     """Two-sided p-value of `total` under Gamma(shape, 1), the law of a sum of `shape` unit exponentials."""
-    upper = torch.special.gammaincc(torch.tensor(shape, dtype=torch.float64), torch.tensor(total, dtype=torch.float64))
+    half = [torch.tensor(x, dtype=torch.float64, device="cpu") for x in (shape, total)]
+    upper = torch.special.gammaincc(*half)
     return float(2 * torch.minimum(upper, 1 - upper))
 
 
@@ -43,7 +44,7 @@ def chi_square_test(counts: Tensor, probabilities: Tensor) -> float:
     drawn = counts.sum().double()
     seen, expected = pool_cells(counts.double(), probabilities.double() * drawn)
     statistic = ((seen - expected).square() / expected.clamp_min(torch.finfo(torch.float64).tiny)).sum()
-    return float(chi_square_survival(statistic, torch.tensor(len(expected) - 1.0)))
+    return float(chi_square_survival(statistic, torch.tensor(len(expected) - 1.0, device="cpu")))
 
 
 def holm_rejections(p_values: list[float], level: float) -> list[int]:
@@ -58,7 +59,7 @@ def holm_rejections(p_values: list[float], level: float) -> list[int]:
 
 def cell_counts(cells: Tensor, size: int) -> Tensor:
     """How often each of `size` cells occurs along dim 0 of `cells` `(draws, instances)`: `(size, instances)`."""
-    hot = torch.zeros(size, cells.shape[1], dtype=torch.float64)
+    hot = torch.zeros(size, cells.shape[1], dtype=torch.float64, device="cpu")
     return hot.scatter_add_(0, cells, torch.ones_like(cells, dtype=torch.float64))
 
 

@@ -85,7 +85,7 @@ def check_structure(
         case = case.select(feasible)
     check_feasible(case, tuple(sizes or ()), draws)
     if gradients:
-        _gradients.check_finite_differences(case.select(torch.arange(min(2, case.parts.instances))))
+        _gradients.check_finite_differences(case.select(torch.arange(min(2, case.parts.instances), device="cpu")))
 
 
 def _run(case: Case, checks: Sequence[tuple[str, Callable[[Case], None]]]) -> None:
@@ -151,4 +151,4 @@ def split_instances(parts: Parts, listed: Fields) -> list[Fields]:
 def listed_rows(structure: Any, parts: Parts, phi: Tensor, lengths: Lengths, most: int) -> Tensor:
     """Which of `most` rows of `enumerate_events` are events and not blanks: the first `count` of each instance."""
     count = inference.count(structure, parts.fields(phi), lengths=lengths).reshape(-1)
-    return torch.arange(most).unsqueeze(-1) < count
+    return torch.arange(most, device="cpu").unsqueeze(-1) < count

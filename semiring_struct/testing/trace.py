@@ -88,13 +88,15 @@ class _Case:
 def _rows(known: Tensor, rows: Tensor) -> Tensor:
     """The row of `known` that each of `rows` equals, -1 for none."""
     code = torch.cat([known, rows]).unique(dim=0, return_inverse=True)[1]
-    table = torch.full((len(code),), -1).scatter(0, code[: len(known)], torch.arange(len(known)))
+    number = torch.arange(len(known), device="cpu")
+    table = torch.full((len(code),), -1, device="cpu").scatter(0, code[: len(known)], number)
     return table[code[len(known) :]]
 
 
 def _check_probabilities(case: _Case) -> None:
     """Probabilities sum to 1, and every way to score a trace agrees."""
-    close("enumerate_traces: summed probabilities", case.weights.sum(0), torch.ones(case.rates.batch), 1e-9)
+    ones = torch.ones(case.rates.batch, device="cpu")
+    close("enumerate_traces: summed probabilities", case.weights.sum(0), ones, 1e-9)
     t = case.algorithm
     scored = t.log_prob(case.traces, case.log_rates, lengths=case.lengths)
     close("log_prob", torch.where(case.all.valid, scored, -torch.inf), case.all.log_probs, 1e-9)
@@ -138,7 +140,7 @@ def _check_given(case: _Case) -> None:
     state = case.generator.get_state()
     closed = t.conditional_log_noise(case.traces, case.log_rates, generator=case.generator, lengths=case.lengths)
     case.generator.set_state(state)
-    uniforms = torch.rand(closed.shape, generator=case.generator, dtype=torch.float64)
+    uniforms = torch.rand(closed.shape, generator=case.generator, dtype=torch.float64, device="cpu")
     conditional = Conditional(case.traces, uniforms.log().neg().log())
     t.run(conditional, lead, lengths)
     close("conditional_log_noise beside run(Conditional)", closed, conditional.log_noise, 1e-9)
@@ -175,7 +177,7 @@ def _check_noise_law(case: _Case, draws: int) -> None:
 
     number = int(allowed.sum())
     if number:
-        even = torch.full((NOISE_CELLS, number), 1 / NOISE_CELLS)
+        even = torch.full((NOISE_CELLS, number), 1 / NOISE_CELLS, device="cpu")
         check_sampler(draw, even, draws=draws, name="conditional_noise of drawn traces")
 
 
@@ -193,7 +195,8 @@ def _check_events(case: _Case, event: Callable[[Tensor], Tensor], draws: int) ->
         probabilities = weights.new_zeros(len(kinds)).scatter_add(0, kind, weights)
 
         def draw(count: int, rates: Tensor = rates, bound: Any = bound, kinds: Tensor = kinds) -> Tensor:
-            waits = torch.rand(count, len(rates), generator=case.generator, dtype=torch.float64).log().neg()
+            like = {"generator": case.generator, "dtype": torch.float64, "device": "cpu"}
+            waits = torch.rand(count, len(rates), **like).log().neg()
             noise = (waits / rates).reshape(count, *case.rates.shape)
             ours = t.event(t.from_noise(noise, lengths=None if bound is None else bound.expand(count)))
             theirs = torch.stack([event(x) for x in noise]).to(ours.dtype)
@@ -222,7 +225,7 @@ def _check_gradients(case: _Case) -> None:
     t, few = case.algorithm, case.traces[:3]
     free = case.rates.allowed.reshape(case.log_rates.shape)
     inside = case.log_rates[free].requires_grad_()
-    fresh = torch.rand(*few.shape[:-1], *case.rates.shape, generator=case.generator, dtype=torch.float64)
+    fresh = torch.rand(*few.shape[:-1], *case.rates.shape, generator=case.generator, dtype=torch.float64, device="cpu")
     lead, lengths = (len(few), *case.log_rates.shape), case.spread(len(few))
     finite = (case.rates.flat > -torch.inf).reshape(case.log_rates.shape)
 

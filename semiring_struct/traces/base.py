@@ -284,7 +284,7 @@ class AlgorithmTrace(Structure):
         """The loop of the algorithm: the trace `(B, entries)` and what is known at its end."""
         trace = state[0].new_full((len(state[0]), self.entries(size)), -1, dtype=torch.int64)
         for step in range(self.steps(size)):
-            if known_all(self.stop(state)):
+            if len(trace) and known_all(self.stop(state)):  # without instances the answer still follows from the rates
                 break
             cells = self.split(state, step)
             picks, rows = chooser.choose(cells)

@@ -137,3 +137,36 @@ def unfinished(source: str) -> Iterator[Finding]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type in (tokenize.COMMENT, tokenize.STRING) and UNFINISHED.search(token.string):
             yield token.start[0], token.string.strip()[:60]
+
+
+FACTORIES = {
+    "arange", "as_tensor", "asarray", "empty", "empty_strided", "eye", "full", "linspace", "logspace", "normal", "ones",
+    "rand", "randint", "randn", "randperm", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros",
+}  # fmt: skip
+NOISE = {"exponential", "gumbel", "new_seed", "uniform"}
+
+
+def default_devices(tree: ast.Module) -> Iterator[Finding]:
+    """A tensor is made where its neighbours are: the default device is the user's, and may be any.
+
+    Label codes are made under the device that they are wanted on.
+    """
+    ours = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("semiring_struct.ops")
+        for alias in node.names
+    }
+    yield from _without_device(tree, ours & NOISE)
+
+
+def _without_device(node: ast.AST, noise: set[str]) -> Iterator[Finding]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef) and child.name.endswith("_code"):
+            continue
+        if isinstance(child, ast.Call) and not any(k.arg in ("device", None) for k in child.keywords):
+            made = isinstance(child.func, ast.Attribute) and getattr(child.func.value, "id", None) == "torch"
+            drawn = getattr(child.func, "id", None) in noise and len(child.args) < 2
+            if drawn or (made and _called(child) in FACTORIES):
+                yield child.lineno, f"{_called(child)} on the default device; say which"
+        yield from _without_device(child, noise)

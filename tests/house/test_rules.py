@@ -16,12 +16,14 @@ PACKAGE = ROOT / "semiring_struct"
 FILE_LINES, MEDIAN_LINES, STRUCTURE_LINES, GOLDEN_LINES = 400, 150, 120, 100
 
 EVERYWHERE = [rules.star_imports]
-IN_PACKAGE = [rules.data_attributes, rules.sentinels, rules.long_functions, rules.keyword_tunnels]
+IN_PACKAGE = [
+    rules.data_attributes, rules.sentinels, rules.long_functions, rules.keyword_tunnels, rules.default_devices,
+]  # fmt: skip
 NOT_IN_TESTING = [rules.asserts, rules.host_syncs]
 
 # What structures are made of; every other file of the room is a structure.
-NO_STRUCTURES = {"base.py", "gaps.py", "heads.py", "kinds.py", "labels.py", "lengths.py", "natives.py", "settings.py",
-                 "shapes.py"}  # fmt: skip
+NO_STRUCTURES = {"base.py", "gaps.py", "heads.py", "kinds.py", "labels.py", "lengths.py", "natives.py", "rollout.py",
+                 "settings.py", "shapes.py"}  # fmt: skip
 
 # (file, rule) -> why the file may; a line here that nothing needs any more fails.
 ALLOWED: dict[tuple[str, str], str] = {
@@ -106,6 +108,7 @@ CAUGHT = {
     rules.host_syncs: "x.sum().item()",
     rules.unions_asked: "isinstance(x, int | float)",
     rules.keyword_tunnels: "def f(**options): ...",
+    rules.default_devices: "torch.zeros(3)",
     rules.docstrings: "class Thing: ...",
     rules.names_only: "import torch\nx = 1",
     rules.long_functions: "def f():\n" + "    x = 1\n" * 60,
@@ -141,3 +144,19 @@ def test_log_space_of_ops_passes():
 
 def test_unfinished_is_caught():
     assert list(rules.unfinished("x = 1  # TO" + "DO: more\n"))
+
+
+@pytest.mark.parametrize("source", ["torch.arange(n)", "gumbel(x.shape)", "f(torch.tensor([1]))", "new_seed(g)"])
+def test_default_devices_are_caught(source: str):
+    source = f"from semiring_struct.ops import gumbel, new_seed\n{source}"
+    assert list(rules.default_devices(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["torch.arange(n, device=x.device)", "gumbel(c)", "from semiring_struct.ops import new_seed\nnew_seed(g, device)",
+      "torch.rand(3, **like)", "x.new_zeros(3)", "torch.zeros_like(x)",
+     "def label_code(self, sizes):\n    return torch.arange(3)"],
+)  # fmt: skip
+def test_default_devices_let_pass(source: str):
+    assert not list(rules.default_devices(ast.parse(source)))

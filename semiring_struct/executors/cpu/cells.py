@@ -90,7 +90,7 @@ def cells_of(program: Program) -> Charted | None:
     held = tuple(torch.from_numpy(a).to(torch.int32).contiguous() for a in arrays)
     sizes = d.base.shape[1], d.base.shape[2], d.chart_slots, d.cells, d.longest
     cells = Cells._make((*(a.data_ptr() for a in held), *sizes))
-    least = torch.tensor(program.bound_shift, dtype=torch.int64)
+    least = torch.tensor(program.bound_shift, dtype=torch.int64, device="cpu")
     return Charted(cells, held, d.slots, d.most, d.width, int(d.count[-1]), _root(program, d), least)
 
 

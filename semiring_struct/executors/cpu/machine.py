@@ -57,7 +57,7 @@ class _Run:
 
     def value(self) -> Tensor:
         """Write values."""
-        self.batched[at.VALUE_ALL] = torch.empty((self.batch, self.out), dtype=torch.float64)
+        self.batched[at.VALUE_ALL] = torch.empty((self.batch, self.out), dtype=torch.float64, device="cpu")
         return self.batched[at.VALUE_ALL]
 
     def slopes(self) -> list[Tensor]:
@@ -115,7 +115,7 @@ class _Run:
                     state.bank(slot, now, tensors)
                 for slot, word in self.words.items():
                     state.words[slot] = word
-                own = {slot: torch.empty((few, n), dtype=kind) for slot, (n, kind) in lines.items()}
+                own = {slot: torch.empty((few, n), dtype=kind, device="cpu") for slot, (n, kind) in lines.items()}
                 visit = visitor and visitor()
                 for first in range(start, end, few):
                     last = min(first + few, end)
@@ -195,8 +195,9 @@ class Cpu(Machine):
         from semiring_struct.executors.cpu.dual import dual
 
         run = _Run(job, channels=3)
-        bent = [torch.zeros(f.shape, dtype=f.dtype) for f in job.fields]
-        rise, still = torch.empty((run.batch, run.out), dtype=run.narrow), torch.zeros(run.out, dtype=run.narrow)
+        bent = [torch.zeros(f.shape, dtype=f.dtype, device="cpu") for f in job.fields]
+        rise = torch.empty((run.batch, run.out), dtype=run.narrow, device="cpu")
+        still = torch.zeros(run.out, dtype=run.narrow, device="cpu")
         run.batched |= {at.CHARTS_ALL: charts.contiguous(), at.SEED_ALL: _flat(seed, job), at.RISE_ALL: rise}
         run.banks[at.SLOPES_ALL, at.SLOPES_NOW] = bent
         run.banks[at.DOTS_ALL, at.DOTS_NOW] = [t.to(run.narrow) for t in tangents]

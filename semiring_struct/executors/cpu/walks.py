@@ -125,7 +125,8 @@ class _Run:
 
     def _roots(self) -> tuple[Tensor, Tensor]:
         lengths, (sides, width) = self.job.lengths.to(torch.int64).contiguous(), self.table.root.shape
-        root, short = torch.empty((self.batch, width), dtype=torch.int32), torch.empty(self.batch, dtype=torch.bool)
+        root = torch.empty((self.batch, width), dtype=torch.int32, device="cpu")
+        short = torch.empty(self.batch, dtype=torch.bool, device="cpu")
         given = self.table.root.data_ptr(), self.table.least.data_ptr(), lengths.data_ptr(), sides - 1, width
         find_roots(*given, root.data_ptr(), short.data_ptr(), self.batch)
         return root, short
@@ -134,7 +135,7 @@ class _Run:
         self, paths: int, how: int, labels: Tensor | None, used: Sequence[Tensor], codes: Sequence, slots: Sequence[int]
     ) -> None:  # fmt: skip
         """`used` are tensors of field slots."""
-        self.feasible = torch.empty(paths, dtype=torch.bool)
+        self.feasible = torch.empty(paths, dtype=torch.bool, device="cpu")
         none = [0] * self.table.cells.chart_slots
         where = [[*none, *(u.data_ptr() for u in used)], [*none, *(u.shape[1] for u in used)]]
         held = [np.array(x, dtype=np.int64) for x in (*where, codes)] + [np.array(slots, dtype=np.int32)]
@@ -145,7 +146,8 @@ class _Run:
 
     def entries(self, paths: int) -> list[Tensor]:
         """Write down the entries used: per slot of a field `(paths, longest)`, -1 for none."""
-        used = [torch.empty((paths, self.table.cells.longest), dtype=torch.int64) for _ in self.table.field_slots]
+        steps = paths, self.table.cells.longest
+        used = [torch.empty(steps, dtype=torch.int64, device="cpu") for _ in self.table.field_slots]
         self._record(paths, ENTRIES, None, used, [], range(len(self.table.buffers)))
         return used
 
@@ -177,13 +179,13 @@ class _Run:
     def _work(self, group: int, keep: bool) -> tuple[Work, list[Tensor]]:
         most, cells = max(self.table.most, 1), self.table.cells
         own = [
-            torch.empty(most, dtype=torch.float64),
-            torch.empty(most, dtype=self.kind),
-            torch.empty((cells.longest + 1, group), dtype=torch.int32),
-            torch.zeros(group, dtype=torch.int64),
-            torch.empty((group, self.record.width + 1), dtype=torch.int32),
-            torch.empty((self.table.width if keep else most) + WIDE, dtype=_mark(self.kind)),
-            torch.zeros(cells.cells + 1, dtype=torch.uint8),
+            torch.empty(most, dtype=torch.float64, device="cpu"),
+            torch.empty(most, dtype=self.kind, device="cpu"),
+            torch.empty((cells.longest + 1, group), dtype=torch.int32, device="cpu"),
+            torch.zeros(group, dtype=torch.int64, device="cpu"),
+            torch.empty((group, self.record.width + 1), dtype=torch.int32, device="cpu"),
+            torch.empty((self.table.width if keep else most) + WIDE, dtype=_mark(self.kind), device="cpu"),
+            torch.zeros(cells.cells + 1, dtype=torch.uint8, device="cpu"),
         ]
         return Work._make((*(t.data_ptr() for t in own), group, int(keep))), own
 
@@ -214,7 +216,7 @@ class _Run:
     def k_best(self, k: int, charts: Tensor) -> Tensor:
         """The k best derivations of every instance; their scores `(k * batch,)`, `-inf` where there are fewer."""
         self._read(charts)
-        scores = torch.empty(k * self.batch, dtype=torch.float64)
+        scores = torch.empty(k * self.batch, dtype=torch.float64, device="cpu")
 
         def piece(start: int, end: int) -> None:
             (work, _own), (ranking, _ranked) = self._work(1, False), self._ranking(k, scores)
@@ -251,7 +253,7 @@ class _Run:
         """Draws that read one cell at a time, the choices of all cells weighed as charts are filled."""
         edges, cells, slots = edges_of(self.job.program), self.table.cells, list(self.says)
         pairs, by_choice = edges.pairs(slots, list(self.says.values())), bool(edges.moves[slots].any())
-        lines = torch.empty((pairs, self.table.width if by_choice else cells.cells, 2), dtype=torch.int32)
+        lines = torch.empty((pairs, self.table.width if by_choice else cells.cells, 2), dtype=torch.int32, device="cpu")
         ways = Ways(edges.following.data_ptr(), lines.data_ptr(), lines.shape[1], pairs, int(by_choice))
         write_lines(cells, self.record, *ways[1:])
         self.held += [lines, edges]
@@ -268,19 +270,19 @@ class _Run:
     def _crowd(self, code: np.ndarray, state: State, group: int, pairs: int) -> tuple[Crowd, list[Tensor]]:
         """What a thread works with, and the buffers that it points to."""
         pitch, mark = group + LINE, _mark(self.kind)
-        charts = torch.empty(self.table.cells.cells, dtype=torch.float64)  # of one instance after the other
+        charts = torch.empty(self.table.cells.cells, dtype=torch.float64, device="cpu")  # of one instance
         state.words[at.CHARTS_ALL] = charts.data_ptr()
         state.batched(at.LENGTHS_ALL, self.job.lengths.to(torch.int64).contiguous())
         state.bank(at.FIELDS_ALL, at.FIELDS_NOW, self.job.fields)
         own = [
-            torch.empty(self.table.width + WIDE, dtype=mark),
-            torch.empty((self.table.choices, pairs, 2), dtype=torch.int32),
-            torch.empty(group, dtype=torch.int32),
-            torch.empty(group, dtype=torch.int32),
-            torch.empty(group, dtype=mark),
-            torch.empty((self.table.cells.longest, pitch), dtype=torch.int32),
-            torch.empty(pitch, dtype=torch.int32),
-            torch.empty((FEW, self.record.width + 1), dtype=torch.int64),
+            torch.empty(self.table.width + WIDE, dtype=mark, device="cpu"),
+            torch.empty((self.table.choices, pairs, 2), dtype=torch.int32, device="cpu"),
+            torch.empty(group, dtype=torch.int32, device="cpu"),
+            torch.empty(group, dtype=torch.int32, device="cpu"),
+            torch.empty(group, dtype=mark, device="cpu"),
+            torch.empty((self.table.cells.longest, pitch), dtype=torch.int32, device="cpu"),
+            torch.empty(pitch, dtype=torch.int32, device="cpu"),
+            torch.empty((FEW, self.record.width + 1), dtype=torch.int64, device="cpu"),
         ]
         where = address(code), address(state.words), *(t.data_ptr() for t in own)
         return Crowd._make((*where, group, pitch)), [*own, charts]

@@ -124,7 +124,7 @@ class Alternatives:
     def total(self, value: Tensor | None) -> Tensor:
         """The cells, from the reduction's value of `x`."""
         if value is None or self.top is None:
-            return self.late if self.late is not None else torch.zeros(())
+            return self.late if self.late is not None else torch.zeros((), device="cpu")
         value = value.to(self.top.dtype).add_(self.top)
         return value if self.late is None else value.add_(self.late)
 

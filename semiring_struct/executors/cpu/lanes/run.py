@@ -77,7 +77,7 @@ def _go(
 
 
 def _value(job: Job) -> Tensor:
-    return torch.empty((len(job.lengths), math.prod(job.program.answer.out)), dtype=torch.float64)
+    return torch.empty((len(job.lengths), math.prod(job.program.answer.out)), dtype=torch.float64, device="cpu")
 
 
 def _slopes(job: Job) -> list[Tensor]:
