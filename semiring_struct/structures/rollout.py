@@ -73,10 +73,11 @@ class Rollout:
         scores, state = self.model.step(self.state, self.last)
         if scores.shape != (rows, v):
             raise ShapeError(f"step must return scores of shape (rows, v) = {(rows, v)}; got {tuple(scores.shape)}")
+        copies = rows // max(batch, 1)
         going = ~self.over & (key > NEG_INF)
         found = ~(scores.detach() < torch.inf).all(1) & going
-        faults = torch.cat([self.faults, found.reshape(rows // max(batch, 1), batch).any(0)[:, None]], 1)
-        total = torch.where(going[:, None], scores.double(), 0.0) + self.bias[:, i].double().repeat(rows // max(batch, 1), 1)
+        faults = torch.cat([self.faults, found.reshape(copies, batch).any(0)[:, None]], 1)
+        total = torch.where(going[:, None], scores.double(), 0.0) + self.bias[:, i].double().repeat(copies, 1)
         if self.model.automaton is not None and self.completable is not None:
             later = self.completable[(self.lengths - i - 1).clamp(min=0)]
             total = torch.where(self.model.automaton.allowed(self.place, later, self.model.stop), total, NEG_INF)
