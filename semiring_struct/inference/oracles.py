@@ -252,11 +252,14 @@ def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
     total = torch.zeros((), device=parts[0].device)
     for used, field in zip(parts, fields, strict=True):
         batch = field.shape[0]
+        copies = used.shape[0] // max(batch, 1)
         flat = field.reshape(batch, math.prod(field.shape[1:]))
-        if flat.numel():
-            mine = used.reshape(used.shape[0] // batch, batch, used.shape[1]).transpose(0, 1)
+        if flat.shape[1]:
+            mine = used.reshape(copies, batch, used.shape[1]).transpose(0, 1)
             value = pick(flat, 1, mine.clamp(min=0).flatten(1)).reshape(mine.shape).double()
             total = total + torch.where(mine < 0, 0.0, value).sum(-1).T.flatten()
+        else:
+            total = total + flat.double().sum(1).repeat(copies)
     return total.expand(parts[0].shape[0])
 
 

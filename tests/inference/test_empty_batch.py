@@ -19,7 +19,7 @@ BATCHES = ((0,), (2, 0))
 
 
 def leaves(family: Family, batch: tuple[int, ...]) -> Any:
-    """Potentials of no instance; of several fields, one is shared by the batch and has entries."""
+    """Potentials; of several fields, one is shared by the batch and has entries though there be no instance."""
     phi = fields(family.draw(batch, seed=0))
     shared = fields(family.draw((1,) * len(batch), seed=0))
     every = [s if i == len(phi) - 1 and i else f for i, (f, s) in enumerate(zip(phi, shared, strict=True))]
@@ -53,12 +53,12 @@ def check_shapes(
     name: str, found: list[Tensor], family: Family, query: Any, lengths: Any, batch: tuple[int, ...],
     full: tuple[int, ...],
 ) -> None:  # fmt: skip
-    """Shapes are those of the same call on instances, but for the batch dims (and how many events are listed)."""
+    """Each tensor is like that of the same call on instances but for batch dims, and how many events are listed."""
     if name in ("enumerate_events", "sparsemap") or not found:
         return
-    true = tensors(query(family.structure, family.draw(full, seed=0), lengths))
+    true = tensors(query(family.structure, leaves(family, full), lengths))
     for x, y in zip(found, true, strict=True):
-        assert x.dtype == y.dtype, name
+        assert x.dtype == y.dtype and x.requires_grad == y.requires_grad, name
         at = {i for i, (a, b) in enumerate(zip(x.shape, y.shape, strict=True)) if a != b}
         assert x.numel() == 0 and len(at) == 1 and x.shape[at.pop()] == 0, (name, x.shape, y.shape)
 
