@@ -10,10 +10,10 @@ import torch
 
 pytest.importorskip("numba")
 
-import semiring_struct as ss  # noqa: E402
-from semiring_struct.executors.cpu import threads  # noqa: E402
-from semiring_struct.executors.cpu.state import State  # noqa: E402
-from tests.structures.families import spans  # noqa: E402
+import semiring_struct as ss
+from semiring_struct.executors.cpu import threads
+from semiring_struct.executors.cpu.state import State
+from tests.structures.families import spans
 
 
 def test_buffers_of_two_threads_are_apart(monkeypatch: pytest.MonkeyPatch):
