@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import zlib
@@ -23,6 +24,12 @@ hypothesis.settings.load_profile("repeatable")
 def pytest_configure(config: pytest.Config) -> None:
     """A machine that cannot keep compiled code is no error of the library."""
     config.addinivalue_line("filterwarnings", "default::semiring_struct.errors.CacheWarning")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests outlive the run: garbage collections, which several tests ask for, need not look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 def _state() -> tuple[object, ...]:

@@ -13,7 +13,8 @@ import semiring_struct as ss
 from semiring_struct import diagnostics, traces
 from semiring_struct.inference.oracles import offered
 from tests.diagnostics.matrix import cases
-from tests.structures.families import FAMILIES, NATIVE, Family
+from tests.inference import catalogue
+from tests.structures.families import Family
 from tests.structures.test_contract import fields
 from tests.unordered import Unordered
 
@@ -85,7 +86,7 @@ def agree(one: dict[str, Any], other: dict[str, Any]) -> None:
                 assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("family", FAMILIES + NATIVE, ids=str)
+@pytest.mark.parametrize("family", catalogue.EACH, ids=str)
 def test_queries(family: Family):
     """Values and gradients agree with those of the CPU, draws included."""
     phi, lengths = family.draw((3,), seed=2), family.lengths(3, seed=2, feasible=True)
