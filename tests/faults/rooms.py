@@ -147,7 +147,7 @@ DERIVATIVES = (
     ),
     Fault(
         "a field that is not laid out as it is read", EXECUTORS + "operators.py",
-        "    return out if out.stride(-1) == 1 or out.shape[-1] <= 1 else out.contiguous()", "    return out",
+        "    return out.contiguous() if out.numel() else", "    return out if out.numel() else",
         ("tests/inference/test_autograd.py", "tests/executors/test_eager.py"),
     ),
 )

@@ -54,15 +54,13 @@ def test_structures_over_an_automaton_prepare_on_the_device():
 
 
 def test_a_model_with_an_automaton_writes_on_the_device():
-    """But for the scores of its step, whose values are looked at."""
     held = automaton()
-    model = ss.Autoregressive(lambda state, last: (torch.zeros(len(last), 3), state), automaton=held)
+    model = ss.Autoregressive(lambda state, last: (torch.zeros(len(last), 3, device=META), state), automaton=held)
     roll = Rollout.begin(model, torch.zeros(2, 4, 3, device=META), torch.full((2, 1), 4, device=META))
     assert roll.completable is not None and roll.completable.device == META
     for _ in range(2):
-        allowed = held.allowed(roll.place, roll.completable[roll.lengths - 1], None)
-        log_probs = torch.cat([torch.where(allowed, 0.0, -torch.inf), torch.zeros(2, 1, device=META)], 1)
-        roll = roll.take(log_probs.argmax(-1), log_probs, roll.state)
+        log_probs, roll = roll.choices(roll.log_prob)
+        roll = roll.take(log_probs.argmax(-1), log_probs)
     assert roll.place.device == roll.log_prob.device == META
 
 
