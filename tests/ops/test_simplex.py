@@ -78,7 +78,7 @@ def test_optimality(values, alpha) -> None:
 
 def holed() -> tuple[Tensor, Tensor]:
     """Entries with some and with only `-inf` along each dim, and which are finite."""
-    x = torch.randn(3, 4, 5, dtype=torch.float64)
+    x = torch.randn(3, 3, 4, dtype=torch.float64)
     x[0, :, 1] = x[1, 2] = x[2] = NEG_INF
     return x, x > NEG_INF
 
@@ -201,7 +201,7 @@ def test_learnt_alpha_against_the_entmax_package() -> None:
 @pytest.mark.parametrize("dim", [-1, 1])
 def test_gradients_in_alpha_to_second_order(dim) -> None:
     x, free = holed()
-    shape = [3, 4, 5]
+    shape = list(x.shape)
     shape[dim] = 1
     alpha = (1.02 + 1.5 * torch.rand(shape, dtype=torch.float64)).requires_grad_()
 
