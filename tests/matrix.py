@@ -80,12 +80,17 @@ def another_python() -> Iterator[Place]:
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
     for version in reversed([v for v in PYTHONS if v != here]):
         known = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
-        found = shutil.which(f"python{version}") or (str(known[-1]) if known else None)
-        if found:
+        found = shutil.which(f"python{version}")
+        if found := next((p for p in (found, *map(str, reversed(known))) if p and _works(p)), None):
             wanted = ["-c", "constraints.txt", "-e", ".", "--group", "test"]
             yield Place(_environment(f".venv-{version}", found, wanted))
             return
     raise LeftOut(f"of Python {', '.join(PYTHONS)} there is only {here}")
+
+
+def _works(python: str) -> bool:
+    """A command that a version manager puts in the place of a Python may have none behind it."""
+    return subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode == 0
 
 
 def _environment(name: str, python: str, wanted: list[str]) -> str:

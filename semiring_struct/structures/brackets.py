@@ -25,8 +25,8 @@ def is_binary_tree(used: Tensor, lengths: Tensor) -> Tensor:
     # spans (i, j) and (a, b) cross where i < a <= j < b
     later = (at[:, None] < at).float()
     mark = used.float()
-    earlier = torch.einsum("bij,ia->baj", mark, later) * (at[:, None] <= at)
-    crossing = torch.einsum("baj,bax,jx->b", earlier, mark, later)
+    earlier = later.mT @ mark * (at[:, None] <= at)
+    crossing = (earlier * (mark @ later.mT)).sum((-1, -2))
     return count & leaves & root & (crossing == 0)
 
 

@@ -82,5 +82,5 @@ def _projective(arcs: Tensor, words: Tensor) -> Tensor:
     over, at = above(arcs), torch.arange(arcs.shape[-1], device=arcs.device)
     low, high = torch.minimum(at[:, None], at), torch.maximum(at[:, None], at)
     between = (low[..., None] < at) & (at < high[..., None])  # [h, d, k]
-    stray = torch.einsum("bhd,hdk,bhk->b", arcs.float(), between.float(), (~over).float()) > 0
+    stray = (arcs & (torch.einsum("hdk,bhk->bhd", between.float(), (~over).float()) > 0)).any(-1).any(-1)
     return (over[:, 0] | ~words).all(-1) & ~stray
