@@ -83,7 +83,8 @@ def another_python() -> Iterator[Place]:
         found = shutil.which(f"python{version}")
         if found := next((p for p in (found, *map(str, reversed(known))) if p and _works(p)), None):
             wanted = ["-c", "constraints.txt", "-e", ".", "--group", "test"]
-            yield Place(_environment(f".venv-{version}", found, wanted))
+            python = _environment(f".venv-{version}", found, wanted)
+            yield Place(python, words=("-W", "ignore:Guards may run slower:RuntimeWarning"))  # torch, of 3.13.0
             return
     raise LeftOut(f"of Python {', '.join(PYTHONS)} there is only {here}")
 

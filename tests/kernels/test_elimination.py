@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+pytest.importorskip("numba")
+
 import semiring_struct as ss
 from semiring_struct.kernels import dispatch as choice
 from semiring_struct.kernels.dispatch import SWITCH, dispatch
