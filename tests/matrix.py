@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = "@tests/core.txt"
+WORKERS = "-n", "auto", "--maxprocesses", "8", "--dist", "worksteal"
 PYTHONS = ("3.11", "3.12", "3.13")
 GIGABYTES = 15  # free on the disk before an environment with its own torch is made
 
@@ -130,7 +131,7 @@ PLACES: dict[str, Callable] = {
 def run(place: Place) -> tuple[bool, list[str]]:
     """Whether the core of the suite passes in a place; pytest's closing line, and what failed."""
     environment = {k: v for k, v in (os.environ | place.environment).items() if v}
-    command = [place.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *place.words, CORE]
+    command = [place.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *WORKERS, *place.words, CORE]
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     lines = ran.stdout.splitlines()
     closing = [line for line in lines if re.search(r"(passed|failed|error).* in [\d.]+s", line)]
