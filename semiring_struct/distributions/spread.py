@@ -10,7 +10,6 @@ from torch import Tensor
 from semiring_struct import inference
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.fields import as_lengths, fields_of, pack_like
-from semiring_struct.ops import constant
 from semiring_struct.structures import Structure
 
 CHUNK = 32
@@ -33,7 +32,6 @@ def part_variances(structure: Structure, log_potentials: Any, lengths: Any) -> A
     return pack_like(log_potentials, [v.clamp(min=0) for v in out])
 
 
-@constant
 def _may_count(structure: Structure, shapes: list[tuple[int, ...]]) -> list[bool]:
     """Which fields of an event of these shapes may be used more than once by one structure."""
     if not structure.uses_parts_once:

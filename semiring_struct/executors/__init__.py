@@ -6,6 +6,7 @@ from semiring_struct.executors.differentiable import curvature, generic, total, 
 from semiring_struct.executors.eager import Eager
 from semiring_struct.executors.machine import (
     Code,
+    Form,
     Grow,
     Job,
     Machine,
@@ -16,14 +17,14 @@ from semiring_struct.executors.machine import (
     offer,
 )
 from semiring_struct.executors.operators import quiet
-from semiring_struct.executors.walks import best, best_events, distinct, draws, k_best, listed
+from semiring_struct.executors.walks import best, distinct, draws, k_best, listed
 
 offer(Eager())
 offer(Cpu())
 offer(Cuda())
 
 __all__ = [
-    "Code", "Cpu", "Cuda", "Eager", "Grow", "Job", "Machine", "NotFiniteError", "Paths", "best", "best_events",
-    "choose", "curvature", "distinct", "draws", "generic", "k_best", "listed", "not_finite", "offer", "quiet", "total",
+    "Code", "Cpu", "Cuda", "Eager", "Form", "Grow", "Job", "Machine", "NotFiniteError", "Paths", "best", "choose",
+    "curvature", "distinct", "draws", "generic", "k_best", "listed", "not_finite", "offer", "quiet", "total",
     "total_and_gradient",
 ]  # fmt: skip

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from semiring_struct.executors import operators
 from semiring_struct.executors.eager import generic as run_generic
-from semiring_struct.ops import STATED, Derivative, call, differentiable
-from semiring_struct.programs import Program
+from semiring_struct.ops import STATED, Derivative, call, differentiable, outside, refused
 from semiring_struct.semirings import Reduction, Semiring
 
 THIRD = (
@@ -27,7 +26,7 @@ def total(
 
     Differentiable twice.
     """
-    return call(operators.total, fields, lengths, source, list(full), operators.description_of(reduction), seed)[0]
+    return call(operators.value, fields, lengths, source, list(full), operators.description_of(reduction), seed)
 
 
 def total_and_gradient(
@@ -48,13 +47,23 @@ def curvature(
 ) -> list[Tensor]:  # fmt: skip
     """The Hessian of every instance's (scalar) total times `vectors`: linear in them, and differentiable so."""
     run = source, list(full), operators.description_of(reduction), 0
-    value, charts = call(operators.total, fields, lengths, *run)
-    return call(operators.curvature, fields, lengths, charts, torch.ones_like(value.detach()), vectors, *run)[1:]
+    weight = fields[0].new_ones(fields[0].shape[0], dtype=torch.float64)
+    blank = weight.new_empty((weight.shape[0], 0))
+    return call(operators.curvature, fields, lengths, blank, weight, vectors, *run)[1:]
 
 
-def generic(program: Program, semiring: Semiring, fields: list[Tensor], lengths: Tensor) -> Tensor:
+@outside("a semiring without a reduction, count included, runs step by step, which a compiled graph cannot hold")
+def generic(
+    fields: list[Tensor], lengths: Tensor, source: str, full: tuple[int, ...], semiring: Semiring
+) -> Tensor:
     """The answer's element `(s, batch, *out)` under any semiring, by its own operations; differentiated by the tape."""
+    program = operators.program_for(source, [tuple(f.shape[1:]) for f in fields], full)
     return run_generic(program, semiring, fields, lengths)
+
+
+def _kept(fields: Sequence[Tensor]) -> bool:
+    """Whether a total keeps its charts: not where sizes are symbols, see `operators.total`."""
+    return all(isinstance(n, int) for f in fields for n in f.shape)
 
 
 def _filled(tangents: Sequence[Tensor | None], fields: Sequence[Tensor]) -> list[Tensor]:
@@ -65,13 +74,17 @@ def _any(nested: Any) -> bool:
     return any(_any(x) for x in nested) if isinstance(nested, list) else nested is not None and nested is not False
 
 
+def _value(fields: list[Tensor], lengths: Tensor, *run: Any) -> Tensor:
+    return call(operators.total, fields, lengths, _kept(fields), *run)[0]
+
+
 def _total_backward(args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[Any], needs: Sequence[Any]) -> tuple:
-    fields, lengths, *run = args
+    fields, lengths, _, *run = args
     return call(operators.gradient, fields, lengths, kept[0], grads[0], *run), None
 
 
 def _total_forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Sequence[Any]) -> tuple:
-    fields, lengths, *run = args
+    fields, lengths, _, *run = args
     value, charts = outs
     if operators.reduction_of(run[2]).noisy:
         raise NotImplementedError(f"drawn choices: {STATED}")
@@ -112,7 +125,7 @@ def _curvature_backward(
     fields, lengths, charts, weight, vectors, *run = args
     rise, bent = grads[0], list(grads[1:])
     if _any(bent) and _any([needs[0], needs[3]]):
-        raise NotImplementedError(THIRD)
+        return [refused(f, THIRD) for f in fields], None, None, refused(weight, THIRD), [None] * len(fields)
     along: list[Any] = [None] * len(fields)
     again: list[Any] = [None] * len(fields)
     if _any(bent):
@@ -134,10 +147,11 @@ def _curvature_forward(args: Sequence[Any], outs: Sequence[Tensor], tangents: Se
 
 
 def _total_and_gradient(fields: list[Tensor], lengths: Tensor, *run: Any) -> list[Tensor]:
-    value, charts = call(operators.total, fields, lengths, *run)
+    value, charts = call(operators.total, fields, lengths, _kept(fields), *run)
     return [value, *call(operators.gradient, fields, lengths, charts, torch.ones_like(value.detach()), *run)]
 
 
+differentiable(operators.value, Derivative(through=_value))
 differentiable(operators.total, Derivative(_total_backward, _total_forward, keep=(1,), constant=(1,)))
 differentiable(operators.gradient, Derivative(_gradient_backward, _gradient_forward))
 differentiable(operators.curvature, Derivative(_curvature_backward, _curvature_forward))

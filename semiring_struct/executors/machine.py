@@ -9,6 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import ClassVar
 
 import torch
@@ -101,6 +102,13 @@ class Code:
 
     fields: tuple[tuple[Tensor, Tensor] | None, ...]
     width: int
+
+
+class Form(Enum):
+    """In what form a walk gives the structures that it found, if not as the labels of a `Code`."""
+
+    ENTRIES = "entries used, `(paths, uses)` per field, -1 for none"
+    EVENTS = "how often each entry is used, `(paths, *shape)` per field"
 
 
 class Machine(ABC):

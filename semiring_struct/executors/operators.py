@@ -122,22 +122,57 @@ def forward(
         return machine, job, machine.total(job)[1]
 
 
-@operator("total")
-def total(
-    fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str, seed: int
-) -> tuple[Tensor, Tensor]:
-    """The answer's total `(batch, *out)` and the charts `(batch, cells)`; `fields (batch, *event)`."""
+@operator("value")
+def value(fields: list[Tensor], lengths: Tensor, source: str, full: list[int], reduction: str, seed: int) -> Tensor:
+    """The answer's total `(batch, *out)`; `fields (batch, *event)`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
     with quiet(lengths.device):
-        return _machine(job).total(job)
+        return _machine(job).total(job)[0]
+
+
+@torch.library.register_fake(value)
+def _(fields, lengths, source, full, reduction, seed):
+    return _empty_value(fields, source, full)
+
+
+def _empty_value(fields: list[Tensor], source: str, full: list[int]) -> Tensor:
+    """Shaped like the answer. Of symbolic sizes the program of the sizes at hand tells how many dims that has."""
+    shapes = [tuple(f.shape[1:]) for f in fields]
+    out = program_for(source, [_at_hand(s) for s in shapes], _at_hand(full)).answer.out
+    if out:
+        out = program_for(source, shapes, full).answer.out
+    return fields[0].new_empty((fields[0].shape[0], *out), dtype=torch.float64)
+
+
+def _at_hand(sizes: Sequence[Any]) -> tuple[int, ...]:
+    """Sizes without binding those that are symbols to what they stand for in this call."""
+    return tuple(n if isinstance(n, int) else n.node.hint if n.node.has_hint() else int(n) for n in sizes)
+
+
+@operator("total")
+def total(
+    fields: list[Tensor], lengths: Tensor, keep: bool, source: str, full: list[int], reduction: str, seed: int
+) -> tuple[Tensor, Tensor]:
+    """`value`, and the charts `(batch, cells)` if they are to be kept, else `(batch, 0)`.
+
+    How many cells a program has is not known of symbolic sizes; what goes on from a total runs it again without charts.
+    """
+    job = job_of(fields, lengths, source, full, reduction, seed)
+    with quiet(lengths.device):
+        out, charts = _machine(job).total(job)
+    return out, charts if keep else charts.new_empty((charts.shape[0], 0))
 
 
 @torch.library.register_fake(total)
-def _(fields, lengths, source, full, reduction, seed):
-    program = _program(fields, source, full)
-    batch = fields[0].shape[0]
-    charts = fields[0].new_empty((batch, program.cells), dtype=torch.float64)
-    return fields[0].new_empty((batch, *program.answer.out), dtype=torch.float64), charts
+def _(fields, lengths, keep, source, full, reduction, seed):
+    out = _empty_value(fields, source, full)
+    return out, out.new_empty((out.shape[0], _program(fields, source, full).cells if keep else 0))
+
+
+def _on_from(job: Job, charts: Tensor) -> tuple[Machine, Tensor]:
+    """The machine of a job, and the charts of its forward pass."""
+    machine = _machine(job)
+    return machine, charts if charts.shape[1] == job.program.cells else machine.total(job)[1]
 
 
 @operator("gradient")
@@ -145,10 +180,11 @@ def gradient(
     fields: list[Tensor], lengths: Tensor, charts: Tensor, weight: Tensor, source: str, full: list[int],
     reduction: str, seed: int,
 ) -> list[Tensor]:  # fmt: skip
-    """`weight (batch, *out)` times the gradient of the total, per field `(batch, *event)`."""
+    """`weight (batch, *out)` times the gradient of the total, per field `(batch, *event)`; `charts` as of `total`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
     with quiet(lengths.device):
-        out = _machine(job).gradient(job, charts, weight)
+        machine, charts = _on_from(job, charts)
+        out = machine.gradient(job, charts, weight)
     return [g.reshape(f.shape) for g, f in zip(out, fields, strict=True)]
 
 
@@ -170,8 +206,7 @@ def total_and_gradient(
 
 @torch.library.register_fake(total_and_gradient)
 def _(fields, lengths, source, full, reduction, seed):
-    shape = fields[0].shape[0], *_program(fields, source, full).answer.out
-    return [fields[0].new_empty(shape, dtype=torch.float64), *(f.new_empty(f.shape) for f in fields)]
+    return [_empty_value(fields, source, full), *(f.new_empty(f.shape) for f in fields)]
 
 
 @operator("curvature")
@@ -182,7 +217,8 @@ def curvature(
     """The total's derivative along `tangents` `(batch, *out)`; per field, `weight` times Hessian times `tangents`."""
     job = job_of(fields, lengths, source, full, reduction, seed)
     with quiet(lengths.device):
-        rise, *out = _machine(job).curvature(job, charts, weight, [flat(t) for t in tangents])
+        machine, charts = _on_from(job, charts)
+        rise, *out = machine.curvature(job, charts, weight, [flat(t) for t in tangents])
     return [rise.to(weight.dtype), *(g.reshape(f.shape) for g, f in zip(out, fields, strict=True))]
 
 
@@ -191,5 +227,5 @@ def _(fields, lengths, charts, weight, tangents, source, full, reduction, seed):
     return [weight.new_empty(weight.shape), *(f.new_empty(f.shape) for f in fields)]
 
 
-for _op in (total, gradient, total_and_gradient, curvature):
+for _op in (value, total, gradient, total_and_gradient, curvature):
     torch.library.register_vmap(_op, over_batch(_op))

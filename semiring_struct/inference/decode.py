@@ -11,18 +11,17 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import UnsupportedQueryError
-from semiring_struct.executors import Code, not_finite
+from semiring_struct.executors import Code, Form, not_finite
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.infeasible import refuse_infeasible
 from semiring_struct.inference.oracles import (
-    best_events,
-    best_parts,
-    distinct_parts,
-    drawn_parts,
-    k_best_parts,
-    listed_parts,
+    best_found,
+    distinct_found,
+    drawn_found,
+    k_best_found,
+    listed_found,
     number_of_structures,
-    searched_parts,
+    searched,
 )
 from semiring_struct.ops import NEG_INF, known_all, refuse_where
 from semiring_struct.ops import score as score_of
@@ -37,10 +36,9 @@ def argmax(structure: Structure, log_potentials: Any, labels: bool = False, leng
     """
     door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        direct = best_events(door) if code is None else None
-        feasible, found = direct or best_parts(door, _writes(door, code))
+        feasible, found = best_found(door, form_of(door, code))
         _check_feasible(door, feasible)
-        return door.pack([door.shape(e) for e in found]) if direct else result(door, found, code, ())
+        return result(door, found, code, ())
 
 
 def topk(
@@ -54,7 +52,7 @@ def topk(
     _check_count(k, "topk")
     door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        scores, found = k_best_parts(door, k, _writes(door, code))
+        scores, found = k_best_found(door, k, form_of(door, code))
         scores = scores.reshape((k, *door.batch))
         return TopK(scores.to(door.fields[0].dtype), result(door, found, code, (k,)), scores > NEG_INF)
 
@@ -67,7 +65,7 @@ def greedy(structure: Structure, log_potentials: Any, labels: bool = False, leng
     """
     door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        complete, found = searched_parts(door, None, _writes(door, code))
+        complete, found = searched(door, None, form_of(door, code))
         _check_feasible(door, complete)
         return result(door, found, code, ())
 
@@ -83,7 +81,7 @@ def beam_search(
     _check_count(k, "beam_search")
     door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        value, found = searched_parts(door, k, _writes(door, code))
+        value, found = searched(door, k, form_of(door, code))
         value = value.reshape((k, *door.batch)).to(door.fields[0].dtype)
         return Beam(value, result(door, found, code, (k,)), value > NEG_INF)
 
@@ -102,7 +100,7 @@ def sample(
         raise ValueError(f"sample needs a sample_shape of integers >= 0; got {sample_shape!r}")
     door, code = _for_labels(open_door(structure, log_potentials, lengths), labels)
     with torch.no_grad():
-        feasible, found = drawn_parts(door, math.prod(shape), generator, _writes(door, code))
+        feasible, found = drawn_found(door, math.prod(shape), generator, form_of(door, code))
         _check_feasible(door, feasible)
         return result(door, found, code, shape)
 
@@ -118,8 +116,8 @@ def sample_without_replacement(
     _check_count(k, "sample_without_replacement")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        perturbed, log_probs, parts = distinct_parts(door, k, generator)
-        events = result(door, parts, None, (k,))
+        perturbed, log_probs, found = distinct_found(door, k, generator, event_form(door))
+        events = result(door, found, None, (k,))
         kind, shape = door.fields[0].dtype, (k, *door.batch)
         return DistinctSamples(events, log_probs.to(kind).reshape(shape), perturbed.to(kind).reshape(shape))
 
@@ -147,8 +145,8 @@ def enumerate_events(structure: Structure, log_potentials: Any, limit: int = 10_
         raise ValueError(f"{type(structure).__name__}: {most} events are more than limit={limit}; raise it, or sample")
     door = open_door(structure, log_potentials, lengths)
     with torch.no_grad():
-        parts = listed_parts(door, max(most, 1))
-        events = door.unpack(result(door, parts, None, (max(most, 1),)), "events")
+        found = listed_found(door, max(most, 1), event_form(door))
+        events = door.unpack(result(door, found, None, (max(most, 1),)), "events")
         return door.pack([e[:most] for e in events])
 
 
@@ -221,30 +219,34 @@ def _on(door: Door, structure: Structure, flat: tuple[Tensor, ...]) -> Door:
     return replace(door, structure=structure, fields=tuple(map(door.shape, flat)), flat=flat)
 
 
-def _writes(door: Door, code: LabelCode | None) -> Code | None:
-    """What a walk may write itself: a code speaks of the potentials' parts, not of prepared ones."""
-    return None if code is None or door.structure.prepares else Code(code.fields, code.size)
+def form_of(door: Door, code: LabelCode | None) -> Code | Form:
+    """In what form a walk is to give structures: a code speaks of the potentials' parts, not of prepared ones."""
+    return event_form(door) if code is None or door.structure.prepares else Code(code.fields, code.size)
+
+
+def event_form(door: Door) -> Form:
+    """In what form a walk is to give events. In a compiled graph how many entries there can be is not known."""
+    restored = door.structure.prepares and door.structure.restores and not torch.compiler.is_compiling()
+    return Form.ENTRIES if restored else Form.EVENTS
 
 
 def result(door: Door, found: Sequence[Tensor], code: LabelCode | None, lead: tuple[int, ...]) -> Any:
-    """What a walk found as events `(*lead, *batch, ...)` like the potentials, or as the labels that it wrote.
-
-    Without labels, and where the fields are prepared, it found entries used, `(paths, uses)` per field.
-    """
-    if code is not None and not door.structure.prepares:
+    """What a walk found in the form `form_of`, as events `(*lead, *batch, ...)` like the potentials, or as labels."""
+    form = form_of(door, code)
+    if code is not None and isinstance(form, Code):
         return door.shape(code.labels(found[0]), lead)
-    shapes, kind = [tuple(f.shape[1:]) for f in door.flat], door.fields[0].dtype
-    if door.structure.prepares:
+    if form is Form.ENTRIES:
         back = door.structure.restore(tuple(found), door.sizes, door.batch)
-        if back is None:
-            events = [dense(used, shape, kind) for used, shape in zip(found, shapes, strict=True)]
-            fields = _through_prepare(door, events, lead)
-            return door.pack(fields) if code is None else _labels_of(door, fields, code, lead)
-        if code is not None:
+        if back is not None and code is not None:
             return door.shape(code.write(back), lead)
-        found, shapes = back, list(door.events)
-    events = [dense(used, shape, kind) for used, shape in zip(found, shapes, strict=True)]
-    return door.pack([door.shape(e, lead) for e in events])
+        if back is not None:
+            kind = door.fields[0].dtype
+            return door.pack([door.shape(dense(u, s, kind), lead) for u, s in zip(back, door.events, strict=True)])
+        found = [dense(used, tuple(f.shape[1:]), f.dtype) for used, f in zip(found, door.flat, strict=True)]
+    if not door.structure.prepares:
+        return door.pack([door.shape(e, lead) for e in found])
+    fields = _through_prepare(door, found, lead)
+    return door.pack(fields) if code is None else _labels_of(door, fields, code, lead)
 
 
 def _labels_of(door: Door, events: list[Tensor], code: LabelCode, lead: tuple[int, ...]) -> Tensor:
@@ -253,7 +255,7 @@ def _labels_of(door: Door, events: list[Tensor], code: LabelCode, lead: tuple[in
     return door.shape(code.read(tuple(e.reshape(count, math.prod(s)) for e, s in zip(events, door.events))), lead)
 
 
-def _through_prepare(door: Door, events: list[Tensor], lead: tuple[int, ...]) -> list[Tensor]:
+def _through_prepare(door: Door, events: Sequence[Tensor], lead: tuple[int, ...]) -> list[Tensor]:
     """Events of the prepared fields, as events of the potentials: `prepare` backwards, linear in the parts used."""
     stacked = [e.reshape(math.prod(lead), *f.shape) for e, f in zip(events, door.flat, strict=True)]
     return [g.reshape(*lead, *f.shape) for g, f in zip(door.pull_back(stacked), door.fields, strict=True)]

@@ -12,7 +12,7 @@ from semiring_struct import executors
 from semiring_struct.errors import ShapeError
 from semiring_struct.inference.partition import seed_of, unbound
 from semiring_struct.ops import constant
-from semiring_struct.programs import Program, Recorder, Source, Writer, finish, program_of
+from semiring_struct.programs import Program, Recorder, Source, Writer, finish
 from semiring_struct.semirings import LogSemiring, Semiring
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -60,6 +60,5 @@ def einsum(equation: str, *operands: Tensor, semiring: Semiring | None = None) -
     if semiring.reduction is not None:
         value = executors.total(flat, lengths, source, (), unbound(semiring.reduction), seed_of(semiring))
         return value.reshape((*batch, *value.shape[1:])).to(flat[0].dtype)
-    program = program_of(source, tuple(tuple(f.shape[1:]) for f in flat), ())
-    value = executors.generic(program, semiring, flat, lengths)
+    value = executors.generic(flat, lengths, source, (), semiring)
     return semiring.read(value.reshape((value.shape[0], *batch, *value.shape[2:])))

@@ -55,7 +55,7 @@ def checked(door: Door) -> Door:
 def refuse_infinite(door: Door) -> None:
     """Raise `NotFiniteError` naming a field that holds NaN or +inf, wherever it stands."""
     for name, f in zip(door.structure.field_names, door.fields, strict=True):
-        refuse_where(~(f.detach() < torch.inf).all(), not_finite(name), NotFiniteError)
+        refuse_where(~(f < torch.inf).all(), not_finite(name), NotFiniteError)
 
 
 def usable(door: Door) -> Door:
@@ -130,10 +130,10 @@ def _within(door: Door) -> list[Tensor]:
     out = [torch.ones(f.shape, dtype=torch.bool, device=f.device) for f in door.fields]
     if structure.declaration is None or structure.prepares:
         return out
-    for i, (event, (_, dims)) in enumerate(zip(door.events, structure.declaration.fields, strict=True)):
-        for axis, (size, dim) in enumerate(zip(event, dims, strict=True)):
-            if dim.letter in sides and size == door.sizes[dim.letter] + dim.shift:
-                length = _wide(sides[dim.letter].reshape(door.batch), 1) + dim.shift
+    for i, (event, (_, dims)) in enumerate(zip(door.events, structure.declaration, strict=True)):
+        for axis, (size, (letter, shift)) in enumerate(zip(event, dims, strict=True)):
+            if letter in sides and size == door.sizes[letter] + shift:
+                length = _wide(sides[letter].reshape(door.batch), 1) + shift
                 kept = torch.arange(size, device=length.device) < length
                 out[i] = out[i] & kept.reshape(*door.batch, *[1] * axis, size, *[1] * (len(event) - axis - 1))
     return out

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from semiring_struct import executors
 from semiring_struct.errors import UnsupportedQueryError
-from semiring_struct.executors import Code
+from semiring_struct.executors import Code, Form
 from semiring_struct.inference.door import Door
 from semiring_struct.inference.finite import ignoring_padding, refuse_infinite
 from semiring_struct.ops import NEG_INF, new_seed, pick, tally
 from semiring_struct.semirings import CountingSemiring, LogSemiring, MaxSemiring, Reduction, Semiring
-from semiring_struct.structures import DynamicProgram, Structure
+from semiring_struct.structures import DynamicProgram, Structure, dense
 
 LOG = LogSemiring().reduction
 MAX = MaxSemiring().reduction
@@ -110,79 +110,78 @@ def curved(door: Door, vectors: list[Tensor]) -> Sequence[Tensor]:
 def _native_max(door: Door) -> Tensor:
     """The score of the best structure; its gradient is that structure."""
     with torch.no_grad():
-        feasible, parts = best_parts(door)
+        feasible, parts = best_found(door, Form.ENTRIES)
     return door.shape(torch.where(feasible, used_score(door.flat, parts), NEG_INF))
 
 
 @ignoring_padding
-def best_parts(door: Door, code: Code | None = None) -> tuple[Tensor, list[Tensor]]:
-    """Whether an instance has a structure `(B,)`, and the entries that a best one uses, `(B, uses)` per field.
+def best_found(door: Door, form: Code | Form) -> tuple[Tensor, list[Tensor]]:
+    """Whether an instance has a structure `(B,)`, and a best one in the form asked for, per field of the program.
 
-    Given a `code`, the labels `(B, width)` that these write instead.
+    For a `Code` that is the labels `(B, width)` which its parts write.
     """
     if _native(door, "best"):
         with _quiet(door):
             feasible, *parts = door.structure.best(_fields(door), door.lengths)
-        return feasible, _written(parts, code)
-    feasible, *found = executors.best(*_call(door, "best"), _of(MAX), code)
+        return feasible, _written(door, parts, form)
+    feasible, *found = executors.best(*_call(door, "best"), _of(MAX), form)
     return feasible, found
 
 
 @ignoring_padding
-def best_events(door: Door) -> tuple[Tensor, list[Tensor]] | None:
-    """The same as events, per field like `door.flat`, where a program finds them in the potentials themselves."""
-    if _native(door, "best") or door.structure.prepares:
-        return None
-    feasible, *events = executors.best_events(*_call(door, "best"), _of(MAX))
-    return feasible, events
-
-
-@ignoring_padding
-def k_best_parts(door: Door, k: int, code: Code | None = None) -> tuple[Tensor, list[Tensor]]:
-    """Scores of the `k` best `(k * B,)` in float64, `-inf` for blanks, and what they use, or its labels."""
+def k_best_found(door: Door, k: int, form: Code | Form) -> tuple[Tensor, list[Tensor]]:
+    """Scores of the `k` best `(k * B,)` in float64, `-inf` for blanks, and the structures."""
     if _native(door, "k_best"):
         with _quiet(door):
             feasible, *parts = door.structure.k_best(_fields(door), door.lengths, k)
-        return torch.where(feasible, used_score(door.flat, parts), NEG_INF), _written(parts, code)
-    scores, *found = executors.k_best(*_call(door, "k_best"), _of(MAX), k, code)
+        return torch.where(feasible, _fixed_score(door, parts), NEG_INF), _written(door, parts, form)
+    scores, *found = executors.k_best(*_call(door, "k_best"), _of(MAX), k, form)
     return scores, found
 
 
-def drawn_parts(
-    door: Door, number: int, generator: torch.Generator | None, code: Code | None = None
+def drawn_found(
+    door: Door, number: int, generator: torch.Generator | None, form: Code | Form
 ) -> tuple[Tensor, list[Tensor]]:
-    """The same of independent draws, `number * B` paths."""
-    return _drawn(door, number, new_seed(generator, door.lengths.device), code)
+    """Whether each of independent draws is of an instance with structures, and the draws, `number * B` paths."""
+    return _drawn(door, number, new_seed(generator, door.lengths.device), form)
 
 
 @ignoring_padding
-def _drawn(door: Door, number: int, seed: Tensor, code: Code | None) -> tuple[Tensor, list[Tensor]]:
+def _drawn(door: Door, number: int, seed: Tensor, form: Code | Form) -> tuple[Tensor, list[Tensor]]:
     if _native(door, "draws"):
         with _quiet(door):
             feasible, *parts = door.structure.draws(_fields(door), door.lengths, number, seed)
-        return feasible, _written(parts, code)
+        return feasible, _written(door, parts, form)
     fields, lengths, source, full = _call(door, "draws")
-    feasible, *found = executors.draws(fields, lengths, seed, number, source, full, _of(LOG), code)
+    feasible, *found = executors.draws(fields, lengths, seed, number, source, full, _of(LOG), form)
     return feasible, found
 
 
-def _written(parts: list[Tensor], code: Code | None) -> list[Tensor]:
-    return parts if code is None else [tally(tuple(parts), code.fields, code.width)]
+def _written(door: Door, parts: Sequence[Tensor], form: Code | Form) -> list[Tensor]:
+    """Entries that a native method found, in the form asked for."""
+    if isinstance(form, Code):
+        return [tally(tuple(parts), form.fields, form.width)]
+    if form is Form.ENTRIES:
+        return list(parts)
+    return [dense(used, tuple(f.shape[1:]), f.dtype) for used, f in zip(parts, door.flat, strict=True)]
 
 
-def distinct_parts(door: Door, k: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
-    """Draws without replacement: perturbed and plain log-probabilities `(k * B,)`, `-inf` for blanks, and entries."""
+def distinct_found(
+    door: Door, k: int, generator: torch.Generator | None, form: Form
+) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+    """Draws without replacement: perturbed and plain log-probabilities `(k * B,)`, `-inf` for blanks, and the draws."""
     seed = new_seed(generator, door.lengths.device)
-    if _native(door, "distinct_draws"):
-        perturbed, *used = _native_distinct(door, k, seed)
-        real = perturbed > NEG_INF
-        if _native(door, "log_probs"):
-            return perturbed, torch.where(real, native_log_probs(door, tuple(used)), NEG_INF), used
-        log_z = wide_total(door, LOG).reshape(-1).repeat(k)
-        log_probs = used_score(door.flat, used) - torch.where(real, log_z, 0.0)
-        return perturbed, torch.where(real, log_probs, NEG_INF), used
-    key, log_prob, *parts = _distinct(door, k, seed)
-    return key, log_prob, parts
+    if not _native(door, "distinct_draws"):
+        key, log_prob, *found = _distinct(door, k, seed, form)
+        return key, log_prob, found
+    perturbed, *used = _native_distinct(door, k, seed)
+    real = perturbed > NEG_INF
+    if _native(door, "log_probs"):
+        log_probs = native_log_probs(door, tuple(used)).detach()
+    else:
+        log_z = wide_total(door, LOG).detach().reshape(-1).repeat(k)
+        log_probs = _fixed_score(door, used) - torch.where(real, log_z, 0.0)
+    return perturbed, torch.where(real, log_probs, NEG_INF), _written(door, used, form)
 
 
 @ignoring_padding
@@ -192,9 +191,9 @@ def _native_distinct(door: Door, k: int, seed: Tensor) -> tuple[Tensor, ...]:
 
 
 @ignoring_padding
-def _distinct(door: Door, k: int, seed: Tensor) -> list[Tensor]:
+def _distinct(door: Door, k: int, seed: Tensor, form: Form) -> list[Tensor]:
     fields, lengths, source, full = _call(door, "distinct_draws")
-    return executors.distinct(fields, lengths, seed, k, source, full, _of(LOG))
+    return executors.distinct(fields, lengths, seed, k, source, full, _of(LOG), form)
 
 
 @ignoring_padding
@@ -205,15 +204,15 @@ def native_log_probs(door: Door, used: Sequence[Tensor]) -> Tensor:
 
 
 @ignoring_padding
-def searched_parts(door: Door, k: int | None, code: Code | None = None) -> tuple[Tensor, list[Tensor]]:
-    """What `beam` found, or `greedy` if `k` is None: the first of what it returns, then entries or labels."""
+def searched(door: Door, k: int | None, form: Code | Form) -> tuple[Tensor, list[Tensor]]:
+    """What `beam` found, or `greedy` if `k` is None: the first of what it returns, then the structures."""
     native = "greedy" if k is None else "beam"
     if not meets(door.structure, native):
         raise refusal(door.structure, native)
     with _quiet(door):
         fields, lengths = _fields(door), door.lengths
         first, *parts = door.structure.greedy(fields, lengths) if k is None else door.structure.beam(fields, lengths, k)
-    return first, _written(parts, code)
+    return first.detach(), _written(door, parts, form)
 
 
 @ignoring_padding
@@ -230,18 +229,17 @@ def number_of_structures(door: Door) -> Tensor:
 @ignoring_padding
 def generic_total(door: Door, semiring: Semiring, need: str = "inside") -> Tensor:
     """What a semiring reads in the program's total, by its own operations."""
-    _program_of(door, need)
-    value = executors.generic(door.program, semiring, list(door.flat), door.lengths)
+    value = executors.generic(*_call(door, need), semiring)
     return semiring.read(value.reshape(value.shape[0], *door.batch, *value.shape[2:]))
 
 
 @ignoring_padding
-def listed_parts(door: Door, number: int) -> Sequence[Tensor]:
-    """The entries of all structures of finite score, `number * B` paths, blanks last."""
+def listed_found(door: Door, number: int, form: Form) -> Sequence[Tensor]:
+    """All structures of finite score, `number * B` paths, blanks last."""
     if _native(door, "k_best"):
-        return k_best_parts(door, number)[1]
+        return k_best_found(door, number, form)[1]
     fields, lengths, source, full = _call(door, "k_best")
-    return executors.listed(fields, lengths, number, source, full, _of(LOG))
+    return executors.listed(fields, lengths, number, source, full, _of(LOG), form)
 
 
 def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
@@ -261,6 +259,11 @@ def used_score(fields: Sequence[Tensor], parts: Sequence[Tensor]) -> Tensor:
         else:
             total = total + flat.double().sum(1).repeat(copies)
     return total.expand(parts[0].shape[0])
+
+
+def _fixed_score(door: Door, parts: Sequence[Tensor]) -> Tensor:
+    """The score of structures that were found, without a derivative: `no_grad` does not stop forward mode."""
+    return used_score([f.detach() for f in door.flat], parts)
 
 
 def _native(door: Door, name: str) -> bool:

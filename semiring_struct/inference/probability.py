@@ -11,10 +11,10 @@ from torch import Tensor
 
 from semiring_struct.errors import ShapeError
 from semiring_struct.inference.beside import open_with_event
-from semiring_struct.inference.decode import event_score, result, topk
+from semiring_struct.inference.decode import event_form, event_score, result, topk
 from semiring_struct.inference.door import Door, fit, open_door
 from semiring_struct.inference.fields import are_labels
-from semiring_struct.inference.oracles import LOG, best_parts, meets, native_log_probs, used_score, wide_total
+from semiring_struct.inference.oracles import LOG, best_found, meets, native_log_probs, used_score, wide_total
 from semiring_struct.ops import NEG_INF, known_all, refuse_where
 from semiring_struct.structures import Encoded, Structure, dense, on_device
 
@@ -129,9 +129,9 @@ def contains(structure: Structure, log_potentials: Any, event: Any, lengths: Any
     within = _spread(door, tuple(given[0].shape[: given[0].dim() - len(door.events[0])]))
     with torch.no_grad():
         inner = open_door(door.structure, door.pack(allowed), within)
-        alive, parts = best_parts(inner)
+        alive, best = best_found(inner, event_form(inner))
         feasible = alive.reshape(inner.batch)
-        found = inner.unpack(result(inner, parts, None, (1,)), "event")
+        found = inner.unpack(result(inner, best, None, (1,)), "event")
         same = _equal(inner, found, given) & feasible
         if any(tied) and (fit := _counts_fit(inner, given)) is not None:
             settled = [f if not t else g.unsqueeze(0) for f, g, t in zip(found, given, tied, strict=True)]

@@ -9,13 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct.errors import ShapeError
+from semiring_struct.errors import ShapeError, UnsupportedQueryError
 from semiring_struct.inference.decode import argmax
 from semiring_struct.inference.door import Door, open_door
 from semiring_struct.inference.fields import double
 from semiring_struct.inference.finite import checked
 from semiring_struct.inference.partition import kind_of
-from semiring_struct.ops import NEG_INF, active_set, hull_weights, may_be_differentiated, refuse_where, tight_atoms
+from semiring_struct.ops import (
+    NEG_INF,
+    active_set,
+    hull_weights,
+    is_mapped,
+    may_be_differentiated,
+    outside,
+    refuse_where,
+    tight_atoms,
+)
 from semiring_struct.structures import Structure
 from semiring_struct.types import SparseMAP
 
@@ -35,10 +44,20 @@ def project(
     Raises `InfeasibleError` where an instance has no structure. Cost: an `argmax` of the whole batch for each event
     that enters; with gradients two more, to look for events that tie. Source: Niculae et al. 2018 [niculae2018].
     """
+    return _project(structure, log_potentials, lengths, curvature, start, iterations, tolerance)
+
+
+@outside("a search goes on from event to event until it is done, which a compiled graph cannot hold")
+def _project(
+    structure: Structure, log_potentials: Any, lengths: Any, curvature: Any, start: SparseMAP | None, iterations: int,
+    tolerance: float,
+) -> SparseMAP:  # fmt: skip
     door = checked(open_door(structure, double(log_potentials), lengths))
     target = _flat(door.fields, door)
     allowed = target != NEG_INF
     target, bend = torch.where(allowed, target, 0.0), _curvature(door, curvature)
+    if is_mapped(target) or is_mapped(bend):
+        raise UnsupportedQueryError("vmap cannot map a search for events; give the potentials a batch dim instead")
     goal, bent = target.detach(), bend.detach()
 
     def oracle(direction: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_batchedtensor, is_gradtrackingtensor
+from torch._C._functorch import get_unwrapped, is_batchedtensor, is_functorch_wrapped_tensor, is_gradtrackingtensor
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
@@ -103,6 +103,17 @@ def _left_over(x: Tensor) -> bool:
 def has_tangent(*tensors: Tensor) -> bool:
     """Whether forward mode is at work on any of these."""
     return any(not is_batchedtensor(t) and _unpack(t)[1] is not None for t in tensors)
+
+
+def is_mapped(x: Tensor) -> bool:
+    """Whether `torch.func.vmap` hides values of this, on any level of nested transforms."""
+    if torch.compiler.is_compiling():
+        return False
+    while is_functorch_wrapped_tensor(x):
+        if is_batchedtensor(x):
+            return True
+        x = get_unwrapped(x)
+    return False
 
 
 def call(op: Any, *args: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +19,32 @@ def constant(function: Function) -> Function:
     """
     vars(function)["_dynamo_marked_constant"] = True
     return function
+
+
+def outside(why: str) -> Callable[[Function], Function]:
+    """Mark a function that compiled graphs call between two of them; with `fullgraph=True` compiling fails, saying why.
+
+    It is given arguments by position. As `torch.compiler.disable`, which takes the compiler: here it does only once a graph is made.
+    """
+
+    def mark(function: Function) -> Function:
+        apart: list[Any] = []
+
+        @constant
+        def set_apart() -> None:
+            if not apart:
+                apart.append(torch._dynamo.disable(function, reason=why))
+
+        @wraps(function)
+        def run(*args: Any) -> Any:
+            if not torch.compiler.is_compiling():
+                return function(*args)
+            set_apart()
+            return apart[0](*args)
+
+        return cast("Function", run)
+
+    return mark
 
 
 def operator(name: str) -> Callable[[Callable], Any]:
@@ -52,6 +79,16 @@ def over_batch(op: Callable, batched: int | None = None) -> Callable:
         return (tuple(split), (0,) * len(split)) if isinstance(out, tuple) else (split, [0] * len(split))
 
     return rule
+
+
+@operator("refused")
+def refused(like: Tensor, message: str) -> Tensor:
+    """Raises `NotImplementedError`: when it is run, so that a compiled graph may hold a gradient that none asks for."""
+    raise NotImplementedError(message)
+
+
+torch.library.register_fake(refused)(lambda like, message: torch.empty_like(like))
+torch.library.register_vmap(refused, lambda info, in_dims, like, message: (refused(like, message), in_dims[0]))
 
 
 def over_paths(op: Callable, number: int, seed: int | None = None) -> Callable:

@@ -31,6 +31,11 @@ def first_index(flags: Tensor) -> tuple[int, ...] | None:
     return tuple(int(i) for i in found[0, 0]) if len(found) else None
 
 
+def shown(size: int) -> int | str:
+    """A size for a message. In a compiled graph it may be a symbol, which being written out would bind to a number."""
+    return "<size>" if torch.compiler.is_compiling() else size
+
+
 def known_all(flags: Tensor) -> bool:
     """Whether every entry of the boolean `flags` is True, to leave a loop whose other turns would change nothing.
 

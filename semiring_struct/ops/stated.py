@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, autograd
 
 from .derivatives import STATED, Derivative, differentiable, has_tangent, may_be_differentiated
-from .operators import operator, over_batch
+from .operators import operator, over_batch, refused
 
+FIRST = "this gradient is stated, to first order only; detach it to differentiate again"
 MAPPED = "vmap cannot map a stated gradient; give the potentials a batch dim instead"
 
 Pullback = Callable[[Sequence[Tensor]], Sequence[Tensor]]
@@ -44,6 +45,10 @@ class _Stated(autograd.Function):
         return None, None, *([None] * ctx.count), *_PulledBack.apply(ctx.pullback, *grads)
 
     @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise NotImplementedError(STATED)
+
+    @staticmethod
     def vmap(info: Any, in_dims: tuple, pullback: Pullback, count: int, *tensors: Tensor) -> tuple:
         if may_be_differentiated(*tensors):
             raise NotImplementedError(MAPPED)
@@ -62,8 +67,12 @@ class _PulledBack(autograd.Function):
         """Keeps nothing."""
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple:
-        raise NotImplementedError("this gradient is stated, to first order only; detach it to differentiate again")
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        return None, *(refused(g, FIRST) for g in grads)
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Any:
+        raise NotImplementedError(STATED)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *args: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import NEG_INF, gumbel_with_maximum, prefix_mask
+from semiring_struct.ops import NEG_INF, gumbel_with_maximum, prefix_mask, shown
 from semiring_struct.structures.automaton import Automaton
 from semiring_struct.structures.base import Structure
 from semiring_struct.structures.labels import Encoded, Fault, LabelCode, code_of, where_used
@@ -104,7 +104,7 @@ class Autoregressive(Structure):
             stopped = (labels == self.stop).long().cumsum(1) - (labels == self.stop).long()
             faults.append((kept & (stopped > 0) & (labels != -1), "labels past the stop symbol must be -1"))
             kept = kept & (stopped == 0)
-        faults.append((kept & ((labels < 0) | (labels >= v)), f"labels must lie in 0..{v - 1} up to the end"))
+        faults.append((kept & ((labels < 0) | (labels >= v)), f"labels must lie in 0..{shown(v - 1)} up to the end"))
         return Encoded.of((where_used(kept, torch.arange(n, device=labels.device) * v + labels),), *faults)
 
     def infeasible_hint(self, sizes: dict[str, int], lengths: tuple[int, ...], instance: int) -> str | None:

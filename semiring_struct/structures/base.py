@@ -28,6 +28,8 @@ from semiring_struct.structures.labels import Encoded, LabelCode, dense, stored
 from semiring_struct.structures.lengths import bounds_of, on_device
 from semiring_struct.structures.natives import Natives
 from semiring_struct.structures.settings import KEPT, Settings
+from semiring_struct.structures.shapes import Declaration, check_ranks, solve
+from semiring_struct.structures.shapes import sizes as declared_sizes
 
 SHAPES = 256  # shapes of labels that a structure remembers
 
@@ -67,6 +69,11 @@ class Structure(Natives, Settings, ABC):
     def prepares(self) -> bool:
         """Whether the program's fields are other than the potentials themselves."""
         return type(self).prepare is not Structure.prepare
+
+    @property
+    def restores(self) -> bool:
+        """Whether entries of the program's fields are known as such of the potentials."""
+        return type(self).restore is not Structure.restore
 
     def label_code(self, sizes: dict[str, int]) -> LabelCode | None:
         """How labels follow from parts, for instances of these sizes; None where the structure has no labels."""
@@ -118,35 +125,37 @@ class Structure(Natives, Settings, ABC):
         """`event_dim` as a tuple, one entry per field."""
         return self.event_dim if isinstance(self.event_dim, tuple) else (self.event_dim,)
 
+    @constant
+    def _declared(self) -> Declaration | None:
+        """`shapes`, parsed and compared with `event_dim`, as a query asks for it."""
+        kept = self._derived()
+        if kept.declaration is not None and not kept.asked:
+            check_ranks(kept.declaration, type(self).__name__, self.event_dims)
+        kept.asked = True
+        return kept.declaration
+
     @property
     def field_names(self) -> tuple[str, ...]:
         if not self.shapes:
             return tuple(f"field{i}" for i in range(len(self.event_dims)))
         if len(self.shapes) != len(self.event_dims) and self.declaration is not None:
-            self.declaration.check_ranks(type(self).__name__, self.event_dims)
+            check_ranks(self.declaration, type(self).__name__, self.event_dims)
         return tuple(self.shapes)
 
-    @constant
     def letters(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
         """The sizes of the letters for event shapes; without declared shapes, `n` is the first field's first size."""
         for name, shape, rank in zip(self.field_names, shapes, self.event_dims, strict=True):
             if len(shape) != rank:
                 raise ShapeError(f"{type(self).__name__} needs {name} with {rank} event dims; got {tuple(shape)}")
-        kept = self._derived()
-        if kept.declaration is not None and not kept.asked:
-            kept.declaration.check_ranks(type(self).__name__, self.event_dims)
-        found = {"n": shapes[0][0] if shapes[0] else 1}
-        if kept.declaration is not None:
-            found = kept.declaration.solve(type(self).__name__, shapes, self.sides)
-        kept.asked = True
-        return found
+        declared = self._declared()
+        if declared is None:
+            return {"n": shapes[0][0] if shapes[0] else 1}
+        return solve(declared, type(self).__name__, shapes, self.sides)
 
-    @constant
     def full_shapes(self, shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """The declared event shapes that belong to stored ones: the same but for tied dims of size 1."""
-        if self.declaration is None:
-            return list(shapes)
-        return self.declaration.sizes(self.letters(shapes))
+        declared = self._declared()
+        return list(shapes) if declared is None else declared_sizes(declared, self.letters(shapes))
 
     def to_labels(self, event: Any, lengths: Any = None) -> Tensor:
         """The labels `(*batch, *label_shape)` int64 of an event; slots that the event does not fill hold -1.
@@ -196,9 +205,11 @@ class Structure(Natives, Settings, ABC):
             return out[0]
         return type(like)(*out) if hasattr(like, "_fields") else type(like)(out)
 
-    @constant
     def label_shape(self, sizes: dict[str, int]) -> tuple[int, ...] | None:
         """The shape of the labels of one instance, None where there are none; known once a code has been built."""
+        if torch.compiler.is_compiling():  # sizes may be symbols, and what is built is not run
+            code = self.label_code(sizes)
+            return None if code is None else code.shape
         known = self._derived().label_shapes
         key = tuple(sizes.items())
         if key not in known:

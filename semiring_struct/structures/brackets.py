@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask
+from semiring_struct.ops import prefix_mask, shown
 from semiring_struct.structures.labels import BLANK, Encoded, code_of, where_used
 
 
@@ -74,7 +74,8 @@ def constituents(labels: Tensor, nt: int, t: int, lengths: Tensor) -> Encoded:
     top = labels[torch.arange(len(labels), device=labels.device), 0, last] if n > 0 else last
     term = where_used(words, at * t + labels.diagonal(0, 1, 2) - nt)
     span = where_used(wide, (at[:, None] * n + at) * nt + labels)
-    named = f"labels of words lie in {nt}..{symbols - 1}, of wider spans in 0..{nt - 1}, or are -1 where no span is"
+    of_words = f"labels of words lie in {shown(nt)}..{shown(symbols - 1)}"
+    named = f"{of_words}, of wider spans in 0..{shown(nt - 1)}, or are -1 where no span is"
     return Encoded.of(
         (where_used((lengths > 0)[:, None], top[:, None]), rule, term, span),
         (kept & ((labels < low) | (labels >= high)), named),

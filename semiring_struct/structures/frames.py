@@ -10,6 +10,7 @@ import math
 from torch import Tensor
 from torch.nn.functional import pad
 
+from semiring_struct.ops import shown
 from semiring_struct.structures.labels import Fault
 
 
@@ -23,7 +24,7 @@ def frame_faults(
     wanted = pad(targets, (0, 1)).gather(1, (new.cumsum(1) - 1).clamp(0, targets.shape[1]))
     other = (new & (labels != wanted)).any(1) | (new.sum(1) != counts)
     return (
-        (kept & ((labels < 0) | (labels >= v)), f"CTC symbols must lie in 0..{v - 1}"),
+        (kept & ((labels < 0) | (labels >= v)), f"CTC symbols must lie in 0..{shown(v - 1)}"),
         (other, "CTC labels must give the target once repeats are merged and blanks dropped"),
     )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, cat
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.ops import log_softmax, pick, prefix_mask, refuse_where
+from semiring_struct.ops import log_softmax, pick, prefix_mask, refuse_where, shown
 from semiring_struct.structures.lengths import bounds_of, integers, on_device
 from semiring_struct.structures.linear_chain import ChainPotentials
 
@@ -51,7 +51,7 @@ def hmm(
     if lengths is not None:
         bounds = bounds_of("hmm", lengths, (n,), batch, seen.device)[:, 0].reshape(batch)
         seen = torch.where(prefix_mask(bounds, n), seen, 0)
-    refuse_where((seen < 0) | (seen >= v), f"observations must lie in 0..{v - 1}; past a length, give lengths")
+    refuse_where((seen < 0) | (seen >= v), f"observations must lie in 0..{shown(v - 1)}; past a length, give lengths")
     rows = seen.unsqueeze(-1).expand(*batch, n, c)
     scores = pick(log_softmax(emission, -1).transpose(-1, -2).expand(*batch, v, c), -2, rows)
     first = scores[..., :1, :] + log_softmax(initial, -1).unsqueeze(-2)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.ops import lengths_from_mask, refuse_where
+from semiring_struct.ops import lengths_from_mask, refuse_where, shown
 
 
 def bounds_of(
@@ -74,7 +74,7 @@ def _one_length(who: str, lengths: Any, n: int, batch: tuple[int, ...], device: 
             "and is boolean where that could be read as lengths"
         ) from None
     x = x.to(torch.int64)
-    refuse_where((x < 0) | (x > n), f"{who}: lengths must lie in 0..{n}")
+    refuse_where((x < 0) | (x > n), f"{who}: lengths must lie in 0..{shown(n)}")
     return x.to(device).reshape(-1)
 
 
@@ -85,5 +85,5 @@ def _mask(who: str, mask: Tensor, n: int) -> Tensor:
     if mask.dtype == torch.bool:
         return mask
     other = (mask != 0) & (mask != 1)
-    refuse_where(other, f"{who}: a mask is boolean, or of integers 0 and 1; lengths have no dim of size {n}")
+    refuse_where(other, f"{who}: a mask is boolean, or of integers 0 and 1; lengths have no dim of size {shown(n)}")
     return mask != 0

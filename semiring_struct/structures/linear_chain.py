@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask
+from semiring_struct.ops import prefix_mask, shown
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
@@ -66,4 +66,4 @@ class LinearChain(DynamicProgram):
         at = torch.arange(n, device=labels.device)
         pairs = (at[:-1] * c + labels[:, :-1]) * c + labels[:, 1:]
         used = where_used(kept, at * c + labels), where_used(kept[:, 1:], pairs)
-        return Encoded.of(used, (bad, f"LinearChain tags must lie in 0..{c - 1}"))
+        return Encoded.of(used, (bad, f"LinearChain tags must lie in 0..{shown(c - 1)}"))

@@ -7,7 +7,6 @@ from typing import final
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.ops import constant
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.grammars import LowRankPCFGPotentials
@@ -57,7 +56,6 @@ class LowRankPCFG(DynamicProgram):
         """Settle by the number of fields whether spans score."""
         return _FORMS[len(fields) == 6]
 
-    @constant
     def letters(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
         """As declared; and every symbol is a nonterminal or a preterminal."""
         sizes = super().letters(shapes)

@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from semiring_struct.ops import shown
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.labels import Encoded, LabelCode, code_of
@@ -44,4 +45,4 @@ class OneOf(DynamicProgram):
         """The option itself."""
         k = sizes["k"]
         bad = (labels < 0) | (labels >= k)
-        return Encoded.of((labels[:, None],), (bad, f"OneOf labels must lie in 0..{k - 1}"))
+        return Encoded.of((labels[:, None],), (bad, f"OneOf labels must lie in 0..{shown(k - 1)}"))

@@ -8,7 +8,6 @@ from typing import final
 from torch import Tensor
 
 from semiring_struct.errors import ShapeError
-from semiring_struct.ops import constant
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram, Structure
 from semiring_struct.structures.brackets import constituent_code, constituents
@@ -58,7 +57,6 @@ class PCFG(DynamicProgram):
         """Settle by the number of fields whether spans score."""
         return _FORMS[len(fields) == 4]
 
-    @constant
     def letters(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
         """As declared; and every symbol is a nonterminal or a preterminal."""
         sizes = super().letters(shapes)

@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask
+from semiring_struct.ops import prefix_mask, shown
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.labels import Encoded, LabelCode, code_of, where_used
@@ -84,6 +84,9 @@ class SemiMarkov(DynamicProgram):
         segments = where_used(starts, (at * w + width) * c + label)
         return Encoded.of(
             (segments, where_used(starts & (at > 0), (at * c + before) * c + label)),
-            (bad, f"segments need k in 0..{w - 1} and a label in 0..{c - 1}, or k = -1 where none starts"),
+            (
+                bad,
+                f"segments need k in 0..{shown(w - 1)} and a label in 0..{shown(c - 1)}, or k = -1 where none starts",
+            ),
             (untiled, "segments must tile positions 0..length-1 without gap or overlap"),
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from semiring_struct.ops import constant
 from semiring_struct.programs import ClassState, Described, Local, Undescribed, Writer, warn_if_exporting
-from semiring_struct.structures.shapes import Declaration
+from semiring_struct.structures.shapes import Declaration, parse
 
 KEPT = "_kept"  # the attribute of what was derived from the settings
 UNCHANGING = (bool, int, float, complex, str, bytes, range, slice, type, type(None), Tensor, torch.dtype, torch.device)
@@ -112,7 +112,7 @@ class Settings(Described):
         """What is kept; nothing, where a method or another attribute of the class has been replaced since."""
         kept, kind = self.__dict__.get(KEPT), type(self)
         if kept is None or not kept.state.holds(kind):
-            declaration = Declaration.parse(kind.__name__, self.shapes) if self.shapes else None
+            declaration = parse(kind.__name__, self.shapes) if self.shapes else None
             kept = Kept(ClassState.of(kind), declaration, asked=kept is not None and kept.asked)
             self.__dict__[KEPT] = kept
         return kept

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask
+from semiring_struct.ops import prefix_mask, shown
 from semiring_struct.programs import Expression, Recorder
 from semiring_struct.structures.base import DynamicProgram
 from semiring_struct.structures.brackets import is_binary_tree
@@ -85,7 +85,7 @@ class SpanTree(DynamicProgram):
         used = kept & (labels >= 0)
         return Encoded.of(
             (where_used(used, torch.arange(n * n, device=labels.device).reshape(n, n) * c + labels),),
-            (bad, f"SpanTree labels must lie in 0..{c - 1}, or be -1 where there is no span"),
+            (bad, f"SpanTree labels must lie in 0..{shown(c - 1)}, or be -1 where there is no span"),
             (~is_binary_tree(used, lengths[:, 0]), "SpanTree labels must mark the 2n-1 spans of one binary tree"),
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semiring_struct.ops import prefix_mask, refuse_where
+from semiring_struct.ops import prefix_mask, refuse_where, shown
 from semiring_struct.structures.lengths import integers
 
 
@@ -27,7 +27,7 @@ def targets_of(who: str, targets: Tensor, lengths: Any) -> tuple[Tensor, Tensor]
     counts = integers(f"{who}: target_lengths", list(lengths) if isinstance(lengths, tuple) else lengths)
     if counts.dtype == torch.bool:
         raise TypeError(f"{who}: target_lengths must be integers; got {counts.dtype}")
-    refuse_where((counts < 0) | (counts > full), f"{who}: target_lengths must lie in 0..{full}")
+    refuse_where((counts < 0) | (counts > full), f"{who}: target_lengths must lie in 0..{shown(full)}")
     if targets.dim() > 1 or counts.dim() == 0:
         return targets, counts
     if counts.dim() > 1 or int(counts.sum()) != full:

@@ -14,6 +14,7 @@ from semiring_struct import inference
 from semiring_struct.inference.door import open_door
 from semiring_struct.programs import Program
 from semiring_struct.semirings import LogSemiring, MaxSemiring
+from semiring_struct.structures.shapes import sizes as declared_sizes
 from semiring_struct.testing._compare import close, require
 from semiring_struct.testing._fast import Plain, check_fast_paths
 from semiring_struct.testing._parts import Fields, Parts, fields_of
@@ -88,10 +89,10 @@ def check_padding(structure: Any, parts: Parts, phi: Tensor) -> None:
         return
     fields = fields_of(parts.with_batch((parts.instances,)).fields(phi))
     full = structure.letters([tuple(shape) for shape in parts.shapes])
-    whole, counting = structure.declaration.sizes(full), {letter: set[bool]() for letter in structure.sides}
+    whole, counting = declared_sizes(structure.declaration, full), {letter: set[bool]() for letter in structure.sides}
     for where in itertools.product(*(range(1, full[letter] + 1) for letter in structure.sides)):
         lengths = dict(zip(structure.sides, where, strict=True))
-        wanted = structure.declaration.sizes(full | lengths)
+        wanted = declared_sizes(structure.declaration, full | lengths)
         cut = []
         for field, sizes, kept in zip(fields, whole, wanted, strict=True):
             dims = zip(field.shape[1:], sizes, kept, strict=True)
@@ -117,9 +118,9 @@ def last_counts(
     """Whether some structure uses a part at the last place of a dim that grows with `letter`; True where tied."""
     grown = [
         (mean.movedim(1 + d, 0), mean.shape[1 + d] == size)
-        for mean, declared, shape in zip(means, structure.declaration.fields, sizes, strict=True)
-        for d, (dim, size) in enumerate(zip(declared[1], shape, strict=True))
-        if dim.letter == letter
+        for mean, declared, shape in zip(means, structure.declaration, sizes, strict=True)
+        for d, ((grows, _), size) in enumerate(zip(declared[1], shape, strict=True))
+        if grows == letter
     ]
     return any(not whole or (len(mean) > 0 and bool(mean[-1].any())) for mean, whole in grown)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semiring_struct.kernels.elimination import reference
 from semiring_struct.kernels.elimination.sums import sums
-from semiring_struct.ops import Derivative, call, differentiable, operator, over_batch
+from semiring_struct.ops import Derivative, call, differentiable, operator, over_batch, refused
 
 THIRD = "third derivatives of a sum over trees are not provided; detach the second derivative"
 
@@ -94,7 +94,7 @@ def _bent_backward(args: Sequence[Any], kept: Sequence[Tensor], grads: Sequence[
     w, lengths, tangent, single = args
     rise, bent = grads
     if bent is not None and needs[0]:
-        raise NotImplementedError(THIRD)
+        return refused(w, THIRD), None, None
     along, again = None, None
     if bent is not None:
         # a Hessian is symmetric, so what it does to vectors it does to their gradients
