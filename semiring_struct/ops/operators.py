@@ -24,7 +24,7 @@ def constant(function: Function) -> Function:
 def outside(why: str) -> Callable[[Function], Function]:
     """Mark a function that compiled graphs call between two of them; with `fullgraph=True` compiling fails, saying why.
 
-    It is given arguments by position. As `torch.compiler.disable`, which takes the compiler: here it does only once a graph is made.
+    It is given arguments by position. As `torch.compiler.disable`, but that the compiler is loaded by the first graph.
     """
 
     def mark(function: Function) -> Function:
