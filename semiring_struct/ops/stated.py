@@ -45,10 +45,6 @@ class _Stated(autograd.Function):
         return None, None, *([None] * ctx.count), *_PulledBack.apply(ctx.pullback, *grads)
 
     @staticmethod
-    def jvp(ctx: Any, *_: Any) -> Any:
-        raise NotImplementedError(STATED)
-
-    @staticmethod
     def vmap(info: Any, in_dims: tuple, pullback: Pullback, count: int, *tensors: Tensor) -> tuple:
         if may_be_differentiated(*tensors):
             raise NotImplementedError(MAPPED)
@@ -69,10 +65,6 @@ class _PulledBack(autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         return None, *(refused(g, FIRST) for g in grads)
-
-    @staticmethod
-    def jvp(ctx: Any, *_: Any) -> Any:
-        raise NotImplementedError(STATED)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, *args: Any) -> Any:

@@ -71,7 +71,7 @@ class CTC(DynamicProgram):
         if not 0 <= self.blank < v:
             raise ValueError(f"CTC: blank must lie in 0..{v - 1}; got {self.blank}")
         bad = prefix_mask(counts, l) & ((targets < 0) | (targets >= v) | (targets == self.blank))
-        refuse_where(bad, f"CTC: targets must lie in 0..{shown(v - 1)} and not be the blank, {self.blank}")
+        refuse_where(bad, f"CTC: targets must lie in 0..{shown(v - 1)} and not be the blank, {shown(self.blank)}")
         index = targets.clamp(0, v - 1).to(torch.int64).unsqueeze(-2)
         after = torch.nn.functional.pad(targets[..., 1:] != targets[..., :-1], (1, 0))[..., :l]
         last = torch.arange(l + 1, device=x.device) == counts.unsqueeze(-1)

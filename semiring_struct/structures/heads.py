@@ -30,7 +30,8 @@ def heads_of(labels: Tensor, lengths: Tensor, single_root: bool) -> tuple[Tensor
 
 def arcs_of(heads: Tensor, words: Tensor) -> Tensor:
     """Heads as a boolean `(batch, m, m)`, `[head, dependent]`."""
-    return torch.nn.functional.one_hot(heads, heads.shape[1]).transpose(-1, -2).bool() & words[:, None, :]
+    nodes = torch.arange(heads.shape[1], device=heads.device)
+    return (heads[:, None, :] == nodes[:, None]) & words[:, None, :]
 
 
 def entries_of(heads: Tensor) -> Tensor:
@@ -43,6 +44,8 @@ def above(arcs: Tensor) -> Tensor:
     """`[h, d]`: h is d or an ancestor of d, `(batch, m, m)`, by doubling the length of paths."""
     m = arcs.shape[-1]
     out = arcs | torch.eye(m, dtype=torch.bool, device=arcs.device)
-    for _ in range(max(m - 1, 1).bit_length()):
+    length = 1
+    while length < m - 1:  # compared one by one: a graph then serves all sizes up to a power of two
         out = (out.float() @ out.float()) > 0
+        length *= 2
     return out

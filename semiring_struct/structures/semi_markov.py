@@ -75,7 +75,7 @@ class SemiMarkov(DynamicProgram):
         bad = (starts & bad) | (kept & (width < -1))
         at = torch.arange(n, device=labels.device)
         stop = torch.where(starts, at + width + 1, 0)
-        covered = torch.nn.functional.one_hot(stop.clamp(max=n), n + 1)[..., 1:].sum(1)
+        covered = (stop.clamp(max=n)[:, :, None] == at + 1).sum(1)
         begun = torch.cat([kept[:, :1], covered[:, :-1] > 0], 1) & kept
         last = torch.nn.functional.pad(stop, (0, 1)).amax(-1)
         untiled = (begun != starts).any(-1) | (last != lengths[:, 0]) | (covered > 1).any(-1)

@@ -97,13 +97,14 @@ def check(make: Callable[[int], Family], name: str, dynamic: bool | None, length
     first = make(lengths[0])
     try:
         QUERIES[name](first.structure, first.draw((2,), seed=3))
-    except (ss.UnsupportedQueryError, TypeError):
+    except (ss.UnsupportedQueryError, ValueError):
         pytest.skip("no such query, or no such lengths")
     # a backward pass is traced where the backend is given graphs without autograd
     run, counter = compiled(QUERIES[name], first, dynamic, "aot_eager" if grad else "eager")
     for n in lengths:
         agree(run, QUERIES[name], make(n), grad)
-    assert counter.frame_count <= 2
+    followed = make in (FAMILIES["heads"], FAMILIES["arborescence"]) and name == "log_prob_labels"
+    assert counter.frame_count <= 2 + followed  # paths among heads are followed by doubling
 
 
 FAMILIES: dict[str, Callable[[int], Family]] = {
