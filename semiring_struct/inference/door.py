@@ -113,12 +113,11 @@ class Door:
         if lead and not len(slopes[0]):
             return tuple(f.new_zeros((0, *f.shape)) for f in self.fields)
         structure, form, batch, given = self.structure, self.form, self.batch, self.fields
-        copies = lead and torch.compiler.is_compiling()
-        if copies:  # a mapped backward pass would bind sizes that are symbols to numbers
+        if lead and torch.compiler.is_compiling():  # mapped, it would bind symbolic sizes to numbers
             given, batch = tuple(f.expand(len(slopes[0]), *f.shape) for f in given), (len(slopes[0]), *batch)
-            slopes = [s.flatten(0, 1) for s in slopes]
+            slopes, lead = [s.flatten(0, 1) for s in slopes], False
         back = torch.func.vjp(lambda *fields: _flatten(structure, fields, form, batch), *given)[1]
-        return (torch.func.vmap(back) if lead and not copies else back)(tuple(slopes))
+        return (torch.func.vmap(back) if lead else back)(tuple(slopes))
 
     def shape(self, x: Tensor, lead: tuple[int, ...] = ()) -> Tensor:
         """`(prod(lead) * B, ...)` -> `(*lead, *batch, ...)`."""
