@@ -143,8 +143,8 @@ QUERIES = (
     ),
     Fault(
         "a derivative through prepare loses its batch", INFERENCE + "door.py",
-        "        return (torch.func.vmap(back) if lead and not copies else back)(tuple(slopes))\n",
-        "        return back(tuple(s[0] if lead and not copies else s for s in slopes))\n",
+        "        return (torch.func.vmap(back) if lead else back)(tuple(slopes))\n",
+        "        return back(tuple(s[0] if lead else s for s in slopes))\n",
         ("tests/inference/test_prepare.py", CONTRACT, "-k", "ctc or prepare or accepted"),
     ),
     Fault(
