@@ -57,7 +57,7 @@ def test_many_calls_do_not_grow(family: Family):
     assert operators.reduction_of.cache_info().currsize == reductions, "a new generator must not be remembered"
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=str)
+@pytest.mark.parametrize("family", {type(f.structure): f for f in FAMILIES}.values(), ids=str)
 def test_answers_do_not_keep_their_inputs_alive(family: Family):
     phi = family.draw((2,), seed=0)
     ghosts = [weakref.ref(field) for field in fields(phi)]
