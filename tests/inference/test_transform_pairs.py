@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -182,10 +184,15 @@ def test_pairs_with_a_compiled_graph():
 
 
 @pytest.mark.exhaustive
+@pytest.mark.skipif(os.name != "posix", reason="processes are forked")
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_pairs_with_a_compiled_graph(kind: str):
     names = [*COMPILED, *EAGER]
-    check(kind, [(a, b) for a in names for b in names if a in COMPILED or b in COMPILED])
+    pairs = [(kind, a, b) for a in names for b in names if a in COMPILED or b in COMPILED]
+    # each in a process of its own: a transform that a graph refuses leaves more behind in torch than `clear` knows of
+    with get_context("fork").Pool(1, maxtasksperchild=1) as alone:
+        faults = [found for found in alone.starmap(fault, pairs, chunksize=1) if found]
+    assert not faults, "\n".join(faults)
 
 
 def test_the_table_in_the_docs():
