@@ -79,12 +79,12 @@ QUERIES = (
     Fault(
         "the entropy of nothing is not 0", INFERENCE + "partition.py",
         "    return torch.where(log_z == -torch.inf, 0.0, log_z - own)\n", "    return log_z - own\n", (CONTRACT, "-k",
-        "infeasible"),
+        "several_batch_dims"),
     ),
     Fault(
         "a part of mean 0 and score minus infinity makes an expectation NaN", INFERENCE + "partition.py",
         "torch.where(weight == 0, 0.0, weight * torch.where(weight == 0, 0.0, v))", "weight * v",
-        (CONTRACT, "-k", "forbidden"),
+        (CONTRACT, "-k", "every_query"),
     ),
     Fault(
         "cross-entropy leaves out the second normaliser", INFERENCE + "partition.py",
