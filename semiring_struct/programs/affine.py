@@ -7,7 +7,6 @@ import operator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from semiring_struct.errors import ProgramError
 
@@ -155,7 +154,8 @@ class Affine:
         if 0 in self.sizes:
             return flat[:0].reshape(self.sizes)
         step = flat.itemsize
-        return as_strided(flat[self.offset :], self.sizes, tuple(s * step for s in self.strides))
+        strides = tuple(s * step for s in self.strides)
+        return np.ndarray(self.sizes, flat.dtype, flat.data, self.offset * step, strides)
 
     def injective(self) -> bool:
         """Whether no cell is named twice."""

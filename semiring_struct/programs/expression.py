@@ -132,7 +132,8 @@ class Expression:
         return self.permute(*reversed(range(self.ndim)))
 
     def expand(self, *sizes: int) -> Self:
-        return self._change(lambda a: a.expand(sizes))
+        """The same cells broadcast to a shape; of that shape already, the expression itself."""
+        return self if sizes == self.shape else self._change(lambda a: a.expand(sizes))
 
     def unbind(self, dim: int = 0) -> list[Self]:
         lead = (slice(None),) * (dim % self.ndim)
