@@ -155,7 +155,7 @@ class Affine:
             return flat[:0].reshape(self.sizes)
         step = flat.itemsize
         strides = tuple(s * step for s in self.strides)
-        return np.ndarray(self.sizes, flat.dtype, flat.data, self.offset * step, strides)
+        return np.ndarray(self.sizes, flat.dtype, flat, self.offset * step, strides)
 
     def injective(self) -> bool:
         """Whether no cell is named twice."""
